@@ -1,0 +1,56 @@
+//! What flows: the bytes of one or more OTLP requests of one signal, and what goes with them.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+use tokio::time::Instant;
+
+use crate::budget::Reservation;
+use crate::net::compression::Encoding;
+use crate::otlp::Signal;
+
+/// The bytes of one or more requests. Each chunk is a whole, valid request body by itself, and
+/// so is their concatenation (every OTLP request but profiles has one repeated top-level field).
+pub type Chunks = SmallVec<[Bytes; 1]>;
+
+/// One or more OTLP requests of one signal, as bytes. Cloning it shares them.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// What kind of request it is.
+    pub signal: Signal,
+    /// The uncompressed bytes.
+    pub chunks: Chunks,
+    /// Spans, data points, log records or profiles.
+    pub items: u64,
+    /// When the oldest of it was received.
+    pub received: Instant,
+    /// Batches of different contexts are never merged.
+    pub context: Context,
+    /// The client's own compressed body, while the batch is that one request, unchanged.
+    pub encoded: Option<(Encoding, Bytes)>,
+    /// What pays for the bytes; given back when the last clone is gone.
+    pub reservations: SmallVec<[Arc<Reservation>; 1]>,
+}
+
+/// What of a request's surroundings stays with its items. Nothing yet fills it: tenants,
+/// priority and deadlines come with their own issues, and equality is what merging asks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Context {}
+
+impl Batch {
+    /// The number of uncompressed bytes.
+    pub fn bytes(&self) -> usize {
+        self.chunks.iter().map(Bytes::len).sum()
+    }
+
+    /// Replaces the bytes by what `edit` makes of each chunk; `None` leaves a chunk as it is.
+    pub fn rewrite(&mut self, mut edit: impl FnMut(&Bytes) -> Option<Bytes>) {
+        for chunk in &mut self.chunks {
+            if let Some(edited) = edit(chunk) {
+                *chunk = edited;
+                self.encoded = None;
+            }
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! What an operator can set for the lane of any exporter. These keys stand in the exporter's
+//! own table, beside those of its type.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::units::{self, ByteSize};
+
+/// One exporter's lane.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LaneConfig {
+    /// Whether it takes part in the acknowledgement.
+    pub required: bool,
+    /// The longest that one attempt may take.
+    #[serde(with = "units::duration")]
+    pub timeout: Duration,
+    /// How many attempts run at once.
+    pub max_in_flight: usize,
+    /// What waits for delivery.
+    pub queue: QueueConfig,
+    /// How requests are merged into one.
+    pub batch: BatchConfig,
+    /// What follows a retryable failure.
+    pub retry_on_failure: RetryConfig,
+    /// When to stop trying for a while.
+    pub breaker: BreakerConfig,
+}
+
+impl LaneConfig {
+    /// The keys of a lane, as they stand in an exporter's table.
+    pub const KEYS: [&'static str; 7] = [
+        "required",
+        "timeout",
+        "max_in_flight",
+        "queue",
+        "batch",
+        "retry_on_failure",
+        "breaker",
+    ];
+}
+
+impl Default for LaneConfig {
+    fn default() -> Self {
+        Self {
+            required: true,
+            timeout: Duration::from_secs(10),
+            max_in_flight: 8,
+            queue: QueueConfig::default(),
+            batch: BatchConfig::default(),
+            retry_on_failure: RetryConfig::default(),
+            breaker: BreakerConfig::default(),
+        }
+    }
+}
+
+/// `queue = { ... }`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct QueueConfig {
+    /// The most that waits or is under way, in uncompressed bytes.
+    pub max_bytes: ByteSize,
+    /// What happens to a batch when `max_bytes` is reached. `refuse` where the lane is required,
+    /// else `drop_oldest`, if not said.
+    pub when_full: Option<WhenFull>,
+}
+
+impl Default for QueueConfig {
+    fn default() -> Self {
+        Self {
+            max_bytes: ByteSize::mib(64),
+            when_full: None,
+        }
+    }
+}
+
+/// What happens to a batch that finds the queue full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WhenFull {
+    /// The client is held for as long as it waits itself.
+    Wait,
+    /// The client is held for `intake.max_wait`, then told to come back later.
+    Refuse,
+    /// The oldest in the queue are given up, counted as `queue_full`.
+    DropOldest,
+    /// The batch itself is given up, counted as `queue_full`.
+    DropNewest,
+}
+
+/// `batch = { ... }`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BatchConfig {
+    /// The largest request that is sent, in uncompressed bytes; larger ones are split.
+    pub max_bytes: ByteSize,
+    /// The most items in a request; 0 is no limit.
+    pub max_items: u64,
+    /// How long the first request may wait for others to be merged with, though a sender is idle.
+    #[serde(with = "units::duration")]
+    pub linger: Duration,
+}
+
+impl Default for BatchConfig {
+    fn default() -> Self {
+        Self {
+            max_bytes: ByteSize::mib(4),
+            max_items: 0,
+            linger: Duration::ZERO,
+        }
+    }
+}
+
+/// `retry_on_failure = { ... }`: exponential backoff with full jitter.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RetryConfig {
+    /// The delay before the second attempt is drawn from 0 to this.
+    #[serde(with = "units::duration")]
+    pub initial_interval: Duration,
+    /// What the interval grows by with each attempt.
+    pub multiplier: f64,
+    /// Where it stops growing.
+    #[serde(with = "units::duration")]
+    pub max_interval: Duration,
+    /// When a batch is given up, counted from its receipt; 0 is never.
+    #[serde(with = "units::duration")]
+    pub max_elapsed_time: Duration,
+}
+
+impl Default for RetryConfig {
+    fn default() -> Self {
+        Self {
+            initial_interval: Duration::from_millis(500),
+            multiplier: 1.5,
+            max_interval: Duration::from_secs(30),
+            max_elapsed_time: Duration::ZERO,
+        }
+    }
+}
+
+/// `breaker = { ... }`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BreakerConfig {
+    /// Consecutive failures that open it; 0 switches the breaker off.
+    pub failures: u32,
+    /// How long it stays open the first time; doubled with each failed probe, with jitter.
+    #[serde(with = "units::duration")]
+    pub open_time: Duration,
+    /// Where the open time stops growing.
+    #[serde(with = "units::duration")]
+    pub max_open_time: Duration,
+}
+
+impl Default for BreakerConfig {
+    fn default() -> Self {
+        Self {
+            failures: 5,
+            open_time: Duration::from_secs(1),
+            max_open_time: Duration::from_secs(30),
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! Delivery: each exporter's lane, with its queue, batcher, sender, breaker and retry. It knows
+//! exporters only by the trait.
+
+pub mod config;

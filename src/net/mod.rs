@@ -1,0 +1,3 @@
+//! What every connection needs: compression, listeners.
+
+pub mod compression;

@@ -1,0 +1,79 @@
+//! OTLP as bytes: tags and varints, the walk that counts and validates, the editor, merge and
+//! split, and the words of the protocol (services, paths, status codes).
+
+use serde::Serialize;
+
+/// The four kinds of OTLP request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Signal {
+    /// `ExportTraceServiceRequest`; its items are spans.
+    Traces,
+    /// `ExportMetricsServiceRequest`; its items are data points.
+    Metrics,
+    /// `ExportLogsServiceRequest`; its items are log records.
+    Logs,
+    /// `ExportProfilesServiceRequest` (development); carried, never merged or split.
+    Profiles,
+}
+
+impl Signal {
+    /// Every signal, in the order in which tables list them; `as usize` is the index into it.
+    pub const ALL: [Self; 4] = [Self::Traces, Self::Metrics, Self::Logs, Self::Profiles];
+
+    /// The word for it in TOML, logs, metric labels and `/status`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Traces => "traces",
+            Self::Metrics => "metrics",
+            Self::Logs => "logs",
+            Self::Profiles => "profiles",
+        }
+    }
+
+    /// The plural noun of one item, as the Collector's metric names have it.
+    pub const fn items(self) -> &'static str {
+        match self {
+            Self::Traces => "spans",
+            Self::Metrics => "metric_points",
+            Self::Logs => "log_records",
+            Self::Profiles => "profiles",
+        }
+    }
+
+    /// The gRPC path of its `Export` method.
+    pub const fn grpc_path(self) -> &'static str {
+        match self {
+            Self::Traces => "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
+            Self::Metrics => "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
+            Self::Logs => "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
+            Self::Profiles => {
+                "/opentelemetry.proto.collector.profiles.v1development.ProfilesService/Export"
+            }
+        }
+    }
+
+    /// The default HTTP path.
+    pub const fn http_path(self) -> &'static str {
+        match self {
+            Self::Traces => "/v1/traces",
+            Self::Metrics => "/v1/metrics",
+            Self::Logs => "/v1/logs",
+            Self::Profiles => "/v1development/profiles",
+        }
+    }
+
+    /// The signal whose gRPC `Export` method this path names.
+    pub fn from_grpc_path(path: &str) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|signal| signal.grpc_path() == path)
+    }
+
+    /// The signal that this HTTP path is for.
+    pub fn from_http_path(path: &str) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|signal| signal.http_path() == path)
+    }
+}

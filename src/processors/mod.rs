@@ -1,0 +1,1 @@
+//! Processors change batches on their way, on the bytes.

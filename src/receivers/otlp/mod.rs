@@ -1,0 +1,100 @@
+//! OTLP over gRPC and HTTP.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::units::{self, ByteSize};
+
+/// `type = "otlp"`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct OtlpConfig {
+    /// The gRPC listener; none if absent.
+    pub grpc: Option<GrpcConfig>,
+    /// The HTTP listener; none if absent.
+    pub http: Option<HttpConfig>,
+    /// How far the walk at the door goes.
+    pub validation: ValidationConfig,
+}
+
+/// `validation = "full" | "items"`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ValidationConfig {
+    /// Every byte of every request is checked.
+    #[default]
+    Full,
+    /// The walk stops at the items: their count is right, their insides are taken on trust.
+    Items,
+}
+
+/// `grpc = { ... }`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GrpcConfig {
+    /// `HOST:PORT` to listen on.
+    pub endpoint: String,
+    /// The largest request, uncompressed.
+    #[serde(default = "default_request_limit")]
+    pub max_recv_msg_size: ByteSize,
+    /// The most requests under way on one connection.
+    #[serde(default = "default_streams")]
+    pub max_concurrent_streams: u32,
+    /// Limits of each connection.
+    #[serde(default)]
+    pub keepalive: KeepaliveConfig,
+}
+
+/// `http = { ... }`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HttpConfig {
+    /// `HOST:PORT` to listen on.
+    pub endpoint: String,
+    /// The largest request, uncompressed.
+    #[serde(default = "default_request_limit")]
+    pub max_request_body_size: ByteSize,
+    /// The longest that a client may take to send its headers.
+    #[serde(default = "default_header_timeout", with = "units::duration")]
+    pub read_header_timeout: Duration,
+    /// Limits of each connection.
+    #[serde(default)]
+    pub keepalive: KeepaliveConfig,
+}
+
+/// `keepalive = { ... }`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct KeepaliveConfig {
+    /// The age at which a connection is asked to go, with 10 % jitter; 0 is never.
+    #[serde(with = "units::duration")]
+    pub max_connection_age: Duration,
+    /// How long it may then take.
+    #[serde(with = "units::duration")]
+    pub max_connection_age_grace: Duration,
+    /// The most connections at once on this listener; 0 is as many as the budget allows.
+    pub max_connections: usize,
+}
+
+impl Default for KeepaliveConfig {
+    fn default() -> Self {
+        Self {
+            max_connection_age: Duration::ZERO,
+            max_connection_age_grace: Duration::from_secs(10),
+            max_connections: 0,
+        }
+    }
+}
+
+fn default_request_limit() -> ByteSize {
+    ByteSize::mib(64)
+}
+
+fn default_streams() -> u32 {
+    128
+}
+
+fn default_header_timeout() -> Duration {
+    Duration::from_secs(10)
+}

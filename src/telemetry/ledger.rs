@@ -1,0 +1,274 @@
+//! The ledger: what became of every item, for each signal and each exporter.
+//!
+//! For every exporter, at every moment:
+//! `received = delivered + rejected + sum(dropped) + in_process`. Each change moves items from
+//! one column to another under one lock, so a reader never sees them in flight between two.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde::Serialize;
+
+use crate::otlp::Signal;
+
+/// Why items were given up by us. The label of `dropped` in `/status`, metrics and logs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reason {
+    /// The lane's queue was full and its policy gave up the oldest or the newest.
+    QueueFull,
+    /// The destination refused them for good, not item by item.
+    Permanent,
+    /// One item alone is above the destination's size limit.
+    TooLarge,
+    /// Tried for as long as `retry.max_elapsed_time` allows.
+    RetriesExhausted,
+    /// Still undelivered when the shutdown deadline was reached.
+    Shutdown,
+    /// A receipt was dropped unsettled: a fault in otlpd itself.
+    Bug,
+}
+
+impl Reason {
+    /// Every reason, in the order of the table; `as usize` is the index into it.
+    pub const ALL: [Self; 6] = [
+        Self::QueueFull,
+        Self::Permanent,
+        Self::TooLarge,
+        Self::RetriesExhausted,
+        Self::Shutdown,
+        Self::Bug,
+    ];
+
+    /// The word for it in `/status`, metric labels and logs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::QueueFull => "queue_full",
+            Self::Permanent => "permanent",
+            Self::TooLarge => "too_large",
+            Self::RetriesExhausted => "retries_exhausted",
+            Self::Shutdown => "shutdown",
+            Self::Bug => "bug",
+        }
+    }
+}
+
+/// What became of some items at one destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// The destination has them.
+    Delivered,
+    /// The destination refused them one by one (`partial_success`).
+    Rejected,
+    /// We gave them up.
+    Dropped(Reason),
+}
+
+/// The counts of one exporter for one signal, in items.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Taken over by the exporter's lane.
+    pub received: u64,
+    /// Taken by the destination.
+    pub delivered: u64,
+    /// Refused by the destination item by item.
+    pub rejected: u64,
+    /// Neither delivered nor given up yet.
+    pub in_process: u64,
+    /// Given up, by reason; indexed by `Reason as usize`.
+    pub dropped: [u64; Reason::ALL.len()],
+}
+
+impl Counts {
+    /// All that was given up, for whatever reason.
+    pub fn dropped_total(&self) -> u64 {
+        self.dropped.iter().sum()
+    }
+
+    /// Whether the columns add up.
+    pub fn balances(&self) -> bool {
+        self.received == self.delivered + self.rejected + self.dropped_total() + self.in_process
+    }
+}
+
+/// One exporter's account for one signal.
+#[derive(Debug, Default)]
+pub struct Account {
+    counts: Mutex<Counts>,
+}
+
+impl Account {
+    /// Takes over `items`: they are in process from now on.
+    pub fn receive(&self, items: u64) {
+        let mut counts = self.lock();
+        counts.received += items;
+        counts.in_process += items;
+    }
+
+    /// Takes back a `receive` whose items never reached the queue.
+    pub fn unreceive(&self, items: u64) {
+        let mut counts = self.lock();
+        counts.received = counts.received.saturating_sub(items);
+        counts.in_process = counts.in_process.saturating_sub(items);
+    }
+
+    /// Ends the process of `items`.
+    pub fn settle(&self, items: u64, fate: Fate) {
+        let mut counts = self.lock();
+        counts.in_process = counts.in_process.saturating_sub(items);
+        match fate {
+            Fate::Delivered => counts.delivered += items,
+            Fate::Rejected => counts.rejected += items,
+            Fate::Dropped(reason) => {
+                if let Some(column) = counts.dropped.get_mut(reason as usize) {
+                    *column += items;
+                }
+            }
+        }
+    }
+
+    /// The counts at this moment; they balance.
+    pub fn counts(&self) -> Counts {
+        *self.lock()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One exporter's accounts, one for each signal.
+pub type Accounts = [Arc<Account>; Signal::ALL.len()];
+
+/// The accounts of all exporters, and what came in at the door.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    received: [AtomicU64; Signal::ALL.len()],
+    exporters: Mutex<BTreeMap<String, Accounts>>,
+}
+
+impl Ledger {
+    /// Counts items that were accepted at the door.
+    pub fn receive(&self, signal: Signal, items: u64) {
+        if let Some(count) = self.received.get(signal as usize) {
+            count.fetch_add(items, Ordering::Relaxed);
+        }
+    }
+
+    /// The accounts of the exporter of this name; opened on first use.
+    pub fn accounts(&self, exporter: &str) -> Accounts {
+        let mut exporters = self
+            .exporters
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        exporters.entry(exporter.to_owned()).or_default().clone()
+    }
+
+    /// A copy of all the counts, in the shape of `/status`.
+    pub fn snapshot(&self) -> LedgerSnapshot {
+        let exporters = self
+            .exporters
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let mut signals = BTreeMap::new();
+        for signal in Signal::ALL {
+            let received = self
+                .received
+                .get(signal as usize)
+                .map_or(0, |n| n.load(Ordering::Relaxed));
+            let by_exporter = exporters
+                .iter()
+                .filter_map(|(name, accounts)| {
+                    Some((name.clone(), accounts.get(signal as usize)?.counts()))
+                })
+                .collect();
+            signals.insert(
+                signal.name(),
+                SignalSnapshot {
+                    received,
+                    exporters: by_exporter,
+                },
+            );
+        }
+        LedgerSnapshot(signals)
+    }
+}
+
+/// The ledger at one moment, by signal name.
+#[derive(Clone, Debug, Serialize)]
+pub struct LedgerSnapshot(pub BTreeMap<&'static str, SignalSnapshot>);
+
+/// One signal of the ledger at one moment.
+#[derive(Clone, Debug, Serialize)]
+pub struct SignalSnapshot {
+    /// Items accepted at the door.
+    pub received: u64,
+    /// The counts of each exporter, by name.
+    pub exporters: BTreeMap<String, Counts>,
+}
+
+impl LedgerSnapshot {
+    /// Items that were given up, over all signals and exporters.
+    pub fn dropped(&self) -> u64 {
+        self.counts().map(Counts::dropped_total).sum()
+    }
+
+    /// Items that are neither delivered nor given up.
+    pub fn in_process(&self) -> u64 {
+        self.counts().map(|counts| counts.in_process).sum()
+    }
+
+    fn counts(&self) -> impl Iterator<Item = &Counts> {
+        self.0.values().flat_map(|signal| signal.exporters.values())
+    }
+}
+
+impl Serialize for Counts {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeStruct;
+        let dropped: BTreeMap<&str, u64> = Reason::ALL
+            .into_iter()
+            .zip(self.dropped)
+            .filter(|(_, items)| *items > 0)
+            .map(|(reason, items)| (reason.name(), items))
+            .collect();
+        let mut out = serializer.serialize_struct("Counts", 5)?;
+        out.serialize_field("received", &self.received)?;
+        out.serialize_field("delivered", &self.delivered)?;
+        out.serialize_field("rejected", &self.rejected)?;
+        out.serialize_field("dropped", &dropped)?;
+        out.serialize_field("in_process", &self.in_process)?;
+        out.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_account_balances_through_its_whole_life() {
+        let account = Account::default();
+        account.receive(10);
+        account.settle(4, Fate::Delivered);
+        account.settle(1, Fate::Rejected);
+        account.settle(2, Fate::Dropped(Reason::QueueFull));
+        let counts = account.counts();
+        assert!(counts.balances());
+        assert_eq!(counts.in_process, 3);
+    }
+
+    #[test]
+    fn the_snapshot_has_the_shape_that_status_promises() {
+        let ledger = Ledger::default();
+        ledger.receive(Signal::Traces, 5);
+        let accounts = ledger.accounts("out");
+        accounts[Signal::Traces as usize].receive(5);
+        accounts[Signal::Traces as usize].settle(2, Fate::Dropped(Reason::Shutdown));
+        let json = serde_json::to_value(ledger.snapshot()).unwrap();
+        assert_eq!(json["traces"]["received"], 5);
+        let out = &json["traces"]["exporters"]["out"];
+        assert_eq!(out["dropped"], serde_json::json!({"shutdown": 2}));
+        assert_eq!(out["in_process"], 3);
+    }
+}
