@@ -1,1 +1,3 @@
-//! (to be written)
+//! The machine below us: CPU and memory allowances, worker threads, signals.
+
+pub mod workers;

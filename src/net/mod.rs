@@ -1,3 +1,6 @@
-//! What every connection needs: compression, listeners.
+//! What every connection needs: compression, listening, dialling.
 
+pub mod channel;
 pub mod compression;
+pub mod dial;
+pub mod serve;

@@ -1,0 +1,218 @@
+//! A lane: one exporter's queue and the way into it. What one destination does, no other feels.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::batcher::{Due, Limits};
+use super::config::{LaneConfig, WhenFull};
+use super::queue::{Parcel, Queue};
+use super::shipment::{self, Shipment};
+use crate::batch::Batch;
+use crate::budget::{Budget, Reservation};
+use crate::otlp::Signal;
+use crate::receipt::{Receipt, Settlement};
+use crate::telemetry::ledger::{Account, Accounts, Fate, Reason};
+
+/// One exporter's queue, and all that its sender shares with those who fill it.
+pub struct Lane {
+    /// The exporter's name in the configuration.
+    pub name: Arc<str>,
+    /// The lane's settings.
+    pub config: LaneConfig,
+    /// What happens to a batch that finds the queue full.
+    pub when_full: WhenFull,
+    /// The bounds of one request to this destination.
+    pub limits: Limits,
+    room: Budget,
+    accounts: Accounts,
+    state: Mutex<State>,
+    pub(super) wake: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    queue: Queue,
+    /// Formed requests that wait for an attempt: parts of what was split, and those that failed.
+    shipments: VecDeque<Shipment>,
+    /// The sender is idle and wants to hear of the next parcel.
+    wanted: bool,
+}
+
+/// What the sender can do next.
+#[derive(Debug)]
+pub(super) enum Next {
+    /// Something can be sent now.
+    Ready,
+    /// Nothing can be sent before this.
+    At(Instant),
+    /// Nothing waits.
+    Empty,
+}
+
+impl Lane {
+    /// The lane of the exporter of this name.
+    pub fn new(name: &str, config: LaneConfig, limits: Limits, accounts: Accounts) -> Self {
+        let default = if config.required { WhenFull::Refuse } else { WhenFull::DropOldest };
+        Self {
+            name: name.into(),
+            when_full: config.queue.when_full.unwrap_or(default),
+            room: Budget::new(config.queue.max_bytes.bytes()),
+            config,
+            limits,
+            accounts,
+            state: Mutex::default(),
+            wake: Notify::new(),
+        }
+    }
+
+    /// The room of the queue, in bytes; what is under way counts as well.
+    pub fn room(&self) -> &Budget {
+        &self.room
+    }
+
+    /// Whether a full queue holds and refuses clients.
+    pub fn refuses(&self) -> bool {
+        matches!(self.when_full, WhenFull::Wait | WhenFull::Refuse)
+    }
+
+    /// How long until there is likely room again.
+    pub fn retry_after(&self) -> Duration {
+        Duration::from_secs(1)
+    }
+
+    /// Takes a batch over. `room` is its share of the queue where the lane refuses; the other
+    /// policies make room here, or give the batch up.
+    pub fn push(
+        &self,
+        batch: Batch,
+        room: Option<Reservation>,
+        settlement: Option<&Arc<Settlement>>,
+    ) {
+        let receipt = Receipt::open(batch.items, self.account(batch.signal), settlement.cloned());
+        let room = room.or_else(|| self.make_room(batch.bytes()));
+        let Some(room) = room else {
+            receipt.settle(Fate::Dropped(Reason::QueueFull));
+            return;
+        };
+        let mut state = self.lock();
+        state.queue.push(Parcel { batch, receipt, room: Arc::new(room) });
+        if std::mem::take(&mut state.wanted) {
+            drop(state);
+            self.wake.notify_one();
+        }
+    }
+
+    fn account(&self, signal: Signal) -> Arc<Account> {
+        self.accounts.get(signal as usize).cloned().unwrap_or_default()
+    }
+
+    /// Room for `bytes`, by giving up the oldest where the policy says so.
+    fn make_room(&self, bytes: usize) -> Option<Reservation> {
+        loop {
+            if let Ok(room) = self.room.try_reserve_most(bytes) {
+                return Some(room);
+            }
+            if self.when_full != WhenFull::DropOldest || !self.give_up_oldest() {
+                return None;
+            }
+        }
+    }
+
+    /// Gives up the oldest that is not under way; false if there is none.
+    fn give_up_oldest(&self) -> bool {
+        let mut state = self.lock();
+        let waiting = state.shipments.iter().map(|shipment| shipment.batch.received).min();
+        let queued = state.queue.oldest_received();
+        let receipt = match (waiting, queued) {
+            (None, None) => return false,
+            (Some(waiting), queued) if queued.is_none_or(|queued| waiting <= queued) => {
+                let oldest = state.shipments.iter().position(|s| s.batch.received == waiting);
+                oldest.and_then(|index| state.shipments.remove(index)).map(|s| s.receipt)
+            }
+            _ => {
+                let signal = state.queue.oldest();
+                signal.and_then(|signal| state.queue.pop(signal)).map(|parcel| parcel.receipt)
+            }
+        };
+        drop(state);
+        receipt.is_some_and(|receipt| {
+            receipt.settle(Fate::Dropped(Reason::QueueFull));
+            true
+        })
+    }
+
+    /// What the sender can do next; if nothing, it is woken by the next parcel.
+    pub(super) fn next(&self, now: Instant) -> Next {
+        let mut state = self.lock();
+        if state.shipments.iter().any(|shipment| shipment.due <= now) {
+            return Next::Ready;
+        }
+        let retry = state.shipments.iter().map(|shipment| shipment.due).min();
+        let fresh = match self.limits.due(&state.queue, now) {
+            Some(Due::Now(_)) => return Next::Ready,
+            Some(Due::At(at)) => Some(at),
+            None => None,
+        };
+        state.wanted = true;
+        match [retry, fresh].into_iter().flatten().min() {
+            Some(at) => Next::At(at),
+            None => Next::Empty,
+        }
+    }
+
+    /// Takes out what is to be sent next: what failed before and is due, else the oldest.
+    pub(super) fn take(&self, now: Instant) -> Option<Shipment> {
+        let mut state = self.lock();
+        if let Some(index) = state.shipments.iter().position(|shipment| shipment.due <= now) {
+            return state.shipments.remove(index);
+        }
+        let Some(Due::Now(signal)) = self.limits.due(&state.queue, now) else { return None };
+        let parcels = state.queue.pop_batch(signal, &self.limits);
+        drop(state);
+        let shipment = Shipment::merge(parcels, now)?;
+        if self.limits.fits(&shipment.batch) || signal == Signal::Profiles {
+            return Some(shipment);
+        }
+        let mut parts = shipment::split(shipment, &self.limits);
+        let first = parts.pop_front();
+        self.lock().shipments.extend(parts);
+        first
+    }
+
+    /// Takes back what is to be tried again at `shipment.due`.
+    pub(super) fn put_back(&self, shipment: Shipment) {
+        self.lock().shipments.push_back(shipment);
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        let state = self.lock();
+        state.queue.is_empty() && state.shipments.is_empty()
+    }
+
+    /// Gives up all that waits.
+    pub(super) fn give_up(&self, reason: Reason) -> u64 {
+        let (parcels, shipments) = {
+            let mut state = self.lock();
+            (state.queue.drain(), std::mem::take(&mut state.shipments))
+        };
+        let receipts = parcels
+            .into_iter()
+            .map(|parcel| parcel.receipt)
+            .chain(shipments.into_iter().map(|shipment| shipment.receipt));
+        let mut items = 0;
+        for receipt in receipts {
+            items += receipt.items();
+            receipt.settle(Fate::Dropped(reason));
+        }
+        items
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

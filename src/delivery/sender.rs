@@ -1,0 +1,198 @@
+//! The sender of a lane: takes what is due, makes attempts, and decides what follows each.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::backoff::Backoff;
+use super::breaker::{Breaker, Permit};
+use super::lane::{Lane, Next};
+use super::shipment::Shipment;
+use crate::batch::Batch;
+use crate::component::{Delivered, Exporter, Failure};
+use crate::shutdown::Drain;
+use crate::telemetry::ledger::{Fate, Reason};
+
+/// The one task that empties a lane.
+pub struct Sender {
+    lane: Arc<Lane>,
+    exporter: Arc<dyn Exporter>,
+    breaker: Breaker,
+    backoff: Backoff,
+    /// The destination asked for quiet until then.
+    paused: Option<Instant>,
+    flights: FuturesUnordered<BoxFuture<'static, Landed>>,
+    /// Set when what is under way is to be given up.
+    aborted: watch::Sender<bool>,
+}
+
+/// An attempt that is over.
+struct Landed {
+    shipment: Shipment,
+    outcome: Result<Delivered, Failure>,
+}
+
+impl Sender {
+    /// The sender of `lane`, by way of `exporter`.
+    pub fn new(lane: Arc<Lane>, exporter: Arc<dyn Exporter>) -> Self {
+        Self {
+            breaker: Breaker::new(&lane.config.breaker),
+            backoff: Backoff::new(&lane.config.retry_on_failure),
+            lane,
+            exporter,
+            paused: None,
+            flights: FuturesUnordered::new(),
+            aborted: watch::Sender::new(false),
+        }
+    }
+
+    /// Sends until the process drains and the lane is empty, or the deadline is reached. What
+    /// is then left is given up, with the reason `shutdown`.
+    pub async fn run(mut self, mut drain: Drain) {
+        loop {
+            let now = Instant::now();
+            let deadline = drain.deadline();
+            if deadline.is_some_and(|deadline| now >= deadline) {
+                break;
+            }
+            let until = match self.step(now) {
+                Step::Flown => continue,
+                Step::Empty if deadline.is_some() && self.flights.is_empty() => break,
+                Step::Empty => None,
+                Step::Wait(until) => until,
+            };
+            let until = [until, deadline].into_iter().flatten().min();
+            tokio::select! {
+                Some(landed) = self.flights.next() => self.land(landed),
+                () = self.lane.wake.notified() => {}
+                () = sleep_until(until.unwrap_or(now)), if until.is_some() => {}
+                _ = drain.begun(), if deadline.is_none() => {}
+            }
+        }
+        self.give_up().await;
+    }
+
+    /// Starts an attempt if anything can be sent now.
+    fn step(&mut self, now: Instant) -> Step {
+        if self.flights.len() >= self.lane.config.max_in_flight {
+            return Step::Wait(None);
+        }
+        match self.lane.next(now) {
+            Next::Empty => return Step::Empty,
+            Next::At(at) => return Step::Wait(Some(at)),
+            Next::Ready => {}
+        }
+        if let Some(paused) = self.paused.filter(|paused| *paused > now) {
+            return Step::Wait(Some(paused));
+        }
+        match self.breaker.permit(now) {
+            Permit::Go | Permit::Probe => {}
+            Permit::Wait(until) => return Step::Wait(until),
+        }
+        match self.lane.take(now) {
+            Some(shipment) => self.fly(shipment),
+            None => self.breaker.release(),
+        }
+        Step::Flown
+    }
+
+    fn fly(&mut self, shipment: Shipment) {
+        let exporter = Arc::clone(&self.exporter);
+        let mut aborted = self.aborted.subscribe();
+        let limit = self.lane.config.timeout;
+        self.flights.push(Box::pin(async move {
+            let outcome = tokio::select! {
+                outcome = attempt(exporter.as_ref(), &shipment.batch, limit) => outcome,
+                _ = aborted.wait_for(|aborted| *aborted) => Err(Failure::Retryable {
+                    after: None,
+                    cause: "given up at the shutdown deadline".to_owned(),
+                }),
+            };
+            Landed { shipment, outcome }
+        }));
+    }
+
+    fn land(&mut self, Landed { mut shipment, outcome }: Landed) {
+        let now = Instant::now();
+        match outcome {
+            Ok(Delivered { rejected }) => {
+                self.breaker.success(now);
+                if rejected > 0 {
+                    tracing::warn!(exporter = %self.lane.name, rejected, "the destination rejected items");
+                }
+                shipment.receipt.settle_delivered(rejected);
+            }
+            Err(Failure::Permanent { cause }) => {
+                // It answers, so it is there: what is wrong is the request.
+                self.breaker.success(now);
+                let items = shipment.receipt.items();
+                tracing::error!(exporter = %self.lane.name, items, cause, "refused for good; dropped");
+                shipment.receipt.settle(Fate::Dropped(Reason::Permanent));
+            }
+            Err(Failure::Retryable { after, cause }) => {
+                self.breaker.failure(now, rand::random());
+                self.paused = after.map(|after| now + after).max(self.paused);
+                shipment.attempts += 1;
+                tracing::warn!(exporter = %self.lane.name, attempts = shipment.attempts, cause, "will try again");
+                let limit = self.lane.config.retry_on_failure.max_elapsed_time;
+                if limit > Duration::ZERO && now >= shipment.batch.received + limit {
+                    shipment.receipt.settle(Fate::Dropped(Reason::RetriesExhausted));
+                    return;
+                }
+                shipment.due = now + self.backoff.delay(shipment.attempts, rand::random(), after);
+                self.lane.put_back(shipment);
+            }
+        }
+    }
+
+    /// Gives up what is under way and what waits; nothing is left when all went well.
+    async fn give_up(&mut self) {
+        self.aborted.send_replace(true);
+        let mut items = 0;
+        while let Some(Landed { shipment, outcome }) = self.flights.next().await {
+            match outcome {
+                Ok(Delivered { rejected }) => shipment.receipt.settle_delivered(rejected),
+                Err(_) => {
+                    items += shipment.receipt.items();
+                    shipment.receipt.settle(Fate::Dropped(Reason::Shutdown));
+                }
+            }
+        }
+        items += self.lane.give_up(Reason::Shutdown);
+        if items > 0 {
+            tracing::error!(
+                exporter = %self.lane.name,
+                items,
+                "undelivered at the shutdown deadline; dropped"
+            );
+        }
+    }
+}
+
+enum Step {
+    /// Something changed; look again.
+    Flown,
+    /// Nothing waits.
+    Empty,
+    /// Nothing can be sent before this, or before something lands.
+    Wait(Option<Instant>),
+}
+
+async fn attempt(
+    exporter: &dyn Exporter,
+    batch: &Batch,
+    limit: Duration,
+) -> Result<Delivered, Failure> {
+    match timeout(limit, exporter.export(batch)).await {
+        Ok(outcome) => outcome,
+        Err(_elapsed) => Err(Failure::Retryable {
+            after: None,
+            cause: format!("no answer within {limit:?}"),
+        }),
+    }
+}
