@@ -2,7 +2,7 @@
 //! ever cut out of profiles, because their tables refer to each other by index.
 
 use super::Kind::{Bytes, Fixed64, Item, Level, String, Varint};
-use super::{KEY_VALUE, Kind, Message, RESOURCE, SCOPE, many, one};
+use super::{Kind, Message, RESOURCE, SCOPE, many, one};
 
 pub(super) static PROFILES: Message = Message {
     fields: &[
