@@ -3,6 +3,10 @@
 
 use serde::Serialize;
 
+pub mod schema;
+pub mod walk;
+pub mod wire;
+
 /// The four kinds of OTLP request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
