@@ -79,8 +79,8 @@ impl OtlpGrpc {
     async fn attempt(&self, batch: &Batch) -> Result<Delivered, Failure> {
         let message = outgoing::encode(batch, self.compression, &self.workers).await?;
         let request = self.request(batch.signal, message)?;
-        let mut sender = self.channel.sender().await.map_err(|e| unreachable(&e))?;
-        let response = sender.send_request(request).await.map_err(|e| unreachable(&e))?;
+        let mut sender = self.channel.sender().await.map_err(|e| outgoing::unreachable(&e))?;
+        let response = sender.send_request(request).await.map_err(|e| outgoing::unreachable(&e))?;
         if response.status() != http::StatusCode::OK {
             let status = response.status();
             let verdict =
@@ -128,10 +128,6 @@ impl Exporter for OtlpGrpc {
     fn export<'a>(&'a self, batch: &'a Batch) -> BoxFuture<'a, Result<Delivered, Failure>> {
         self.attempt(batch).boxed()
     }
-}
-
-fn unreachable(error: &dyn std::error::Error) -> Failure {
-    Failure::Retryable { after: None, cause: outgoing::causes(error) }
 }
 
 /// The message behind gRPC's five bytes. What cannot be read counts as an empty answer: the

@@ -79,8 +79,13 @@ pub(super) fn broken_answer(error: &(dyn Error + 'static)) -> Failure {
     Failure::Retryable { after: None, cause: format!("the answer broke off: {}", causes(error)) }
 }
 
+/// The destination could not be reached, or the connection to it broke.
+pub(super) fn unreachable(error: &dyn Error) -> Failure {
+    Failure::Retryable { after: None, cause: causes(error) }
+}
+
 /// An error with its causes, as one sentence.
-pub(super) fn causes(error: &dyn Error) -> String {
+fn causes(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {

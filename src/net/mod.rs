@@ -3,4 +3,5 @@
 pub mod channel;
 pub mod compression;
 pub mod dial;
+pub mod pool;
 pub mod serve;
