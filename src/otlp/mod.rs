@@ -3,6 +3,9 @@
 
 use serde::Serialize;
 
+pub mod response;
+pub mod status;
+
 /// The four kinds of OTLP request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
