@@ -7,6 +7,9 @@ pub mod schema;
 pub mod walk;
 pub mod wire;
 
+pub mod response;
+pub mod status;
+
 /// The four kinds of OTLP request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
