@@ -87,7 +87,7 @@ impl OtlpGrpc {
                 status::classify_http(status.as_u16(), response.headers(), SystemTime::now());
             outgoing::judge(verdict, || format!("the answer is HTTP {status}, not gRPC"))?;
         }
-        self.answer(batch.signal, response).await
+        self.answer(response).await
     }
 
     fn request(&self, signal: Signal, message: Chunks) -> Result<Request<Outgoing>, Failure> {
@@ -105,7 +105,6 @@ impl OtlpGrpc {
 
     async fn answer(
         &self,
-        signal: Signal,
         response: http::Response<Incoming>,
     ) -> Result<Delivered, Failure> {
         let (head, body) = response.into_parts();
@@ -120,7 +119,7 @@ impl OtlpGrpc {
             format!("{}: {}", status.code.name(), status.message)
         })?;
         let encoding = head.headers.get("grpc-encoding").and_then(|value| value.to_str().ok());
-        Ok(outgoing::delivered(signal, &unframed(&collected.to_bytes(), encoding)))
+        Ok(outgoing::delivered(&unframed(&collected.to_bytes(), encoding)))
     }
 }
 

@@ -97,7 +97,7 @@ impl OtlpHttp {
             let said = Status::decode(&answer).map_or(String::new(), |status| status.message);
             format!("HTTP {}: {said}", head.status)
         })?;
-        Ok(outgoing::delivered(batch.signal, &answer))
+        Ok(outgoing::delivered(&answer))
     }
 }
 

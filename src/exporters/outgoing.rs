@@ -16,7 +16,7 @@ use crate::component::{Delivered, Failure};
 use crate::host::workers::Workers;
 use crate::net::compression::{self, Encoding};
 use crate::otlp::status::Verdict;
-use crate::otlp::{Signal, response};
+use crate::otlp::response;
 
 /// How we present ourselves.
 pub(super) const USER_AGENT: &str = concat!("otlpd/", env!("CARGO_PKG_VERSION"));
@@ -66,8 +66,8 @@ pub(super) fn judge(verdict: Verdict, cause: impl FnOnce() -> String) -> Result<
 }
 
 /// What a success answer says about the items.
-pub(super) fn delivered(signal: Signal, answer: &[u8]) -> Delivered {
-    Delivered { rejected: response::rejected(signal, answer).rejected }
+pub(super) fn delivered(answer: &[u8]) -> Delivered {
+    Delivered { rejected: response::read(answer).rejected }
 }
 
 /// The answer did not come whole; the request may or may not have arrived.

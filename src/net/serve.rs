@@ -5,9 +5,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
-use hyper::service::HttpService;
+use hyper::service::Service;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
 use tokio::net::{TcpListener, TcpStream};
@@ -35,7 +36,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// began, until its deadline. `open` makes a connection's builder and service.
 pub async fn serve<S, B, F>(listener: TcpListener, limits: Limits, mut drain: Drain, open: F)
 where
-    S: HttpService<Incoming, ResBody = B, Future: Send> + Clone + Send + 'static,
+    S: Service<Request<Incoming>, Response = Response<B>, Future: Send> + Send + 'static,
+    S::Future: 'static,
     S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     B: Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
     F: Fn(SocketAddr) -> (Builder<TokioExecutor>, S),
@@ -81,7 +83,8 @@ async fn converse<S, B>(
     limits: Limits,
     mut drain: Drain,
 ) where
-    S: HttpService<Incoming, ResBody = B, Future: Send> + Send + 'static,
+    S: Service<Request<Incoming>, Response = Response<B>, Future: Send> + Send + 'static,
+    S::Future: 'static,
     S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     B: Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
 {

@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+pub mod split;
 pub mod schema;
 pub mod walk;
 pub mod wire;

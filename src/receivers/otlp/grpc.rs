@@ -43,12 +43,12 @@ impl Grpc {
             return Ok(refusal);
         }
         Ok(match self.call(request).await {
-            Ok((signal, accepted)) => Answer::success(signal, &accepted),
+            Ok(accepted) => Answer::success(&accepted),
             Err(status) => Answer::failure(&status),
         })
     }
 
-    async fn call(&self, request: Request<Incoming>) -> Result<(Signal, Accepted), Status> {
+    async fn call(&self, request: Request<Incoming>) -> Result<Accepted, Status> {
         let path = request.uri().path();
         let signal = Signal::from_grpc_path(path)
             .filter(|signal| self.intake.takes(*signal))
@@ -60,8 +60,7 @@ impl Grpc {
         let patience = request.headers().get("grpc-timeout").and_then(parse_grpc_timeout);
         let deadline = self.intake.deadline(patience);
         let request = self.read(signal, request.into_body(), encoding, deadline).await?;
-        let accepted = self.intake.submit(request).await.map_err(|r| refusal::grpc(&r))?;
-        Ok((signal, accepted))
+        self.intake.submit(request).await.map_err(|refused| refusal::grpc(&refused))
     }
 
     /// Reads the one message of the call, once it is paid for.
@@ -202,11 +201,11 @@ pub struct Answer {
 }
 
 impl Answer {
-    fn success(signal: Signal, accepted: &Accepted) -> Response<Self> {
+    fn success(accepted: &Accepted) -> Response<Self> {
         let data = if accepted.rejected == 0 && accepted.message.is_empty() {
             Bytes::from_static(&[0; 5])
         } else {
-            framed(&response::encode(signal, accepted.rejected, &accepted.message))
+            framed(&response::partial_success(accepted.rejected, &accepted.message))
         };
         let mut trailers = HeaderMap::with_capacity(1);
         trailers.insert("grpc-status", HeaderValue::from_static("0"));

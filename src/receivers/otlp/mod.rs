@@ -6,6 +6,11 @@ use serde::Deserialize;
 
 use crate::units::{self, ByteSize};
 
+mod body;
+mod grpc;
+pub mod listen;
+mod refusal;
+
 /// `type = "otlp"`
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
