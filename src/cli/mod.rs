@@ -1,1 +1,3 @@
-//! (to be written)
+//! The command line.
+
+pub mod bench;

@@ -1,0 +1,73 @@
+//! The load generator, the accounting sink and the bare TCP proxy with which pipelines are sized
+//! and with which the tests prove that nothing is lost.
+
+mod account;
+mod args;
+mod item;
+mod latency;
+mod load;
+mod proxy;
+mod request;
+mod scan;
+mod sink;
+mod wire;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Args;
+use clap::Subcommand;
+
+/// `otlpd bench`: measure a pipeline and account for every item that goes through it.
+#[derive(Args, Debug)]
+pub struct BenchArgs {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Send OTLP requests in which every item carries an id, and report what became of them
+    Load(load::LoadArgs),
+    /// Receive OTLP and account for every id: unique, duplicate, missing
+    Sink(sink::SinkArgs),
+    /// Copy TCP both ways and do nothing else: the floor that a collector is compared to
+    Proxy(proxy::ProxyArgs),
+}
+
+/// Runs the chosen command on a runtime of its own. The exit code is 0 when it did what it was
+/// asked to, whatever the answers were that it got.
+pub fn run(args: BenchArgs) -> ExitCode {
+    let done = match args.command {
+        Command::Load(args) => on_runtime(args.threads, load::run(args)),
+        Command::Sink(args) => on_runtime(args.threads, sink::run(args)),
+        Command::Proxy(args) => on_runtime(args.threads, proxy::run(args)),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            // Nobody is left to tell when standard error is closed.
+            writeln!(std::io::stderr(), "otlpd bench: {problem}").ok();
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn on_runtime(
+    threads: usize,
+    work: impl Future<Output = Result<(), String>>,
+) -> Result<(), String> {
+    let mut builder = if threads <= 1 {
+        tokio::runtime::Builder::new_current_thread()
+    } else {
+        tokio::runtime::Builder::new_multi_thread()
+    };
+    if threads > 1 {
+        builder.worker_threads(threads);
+    }
+    builder
+        .enable_all()
+        .build()
+        .map_err(|error| format!("the runtime does not start: {error}"))?
+        .block_on(work)
+}
