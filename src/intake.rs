@@ -53,6 +53,8 @@ pub struct Gate {
     pub room: Budget,
     /// How long until there is likely room again.
     pub retry_after: Box<dyn Fn() -> Duration + Send + Sync>,
+    /// Waits for a moment while the queue gathers faster than it is emptied.
+    pub pace: Box<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>,
 }
 
 /// The way into the pipelines.
@@ -178,6 +180,9 @@ impl Intake {
             return Err(Refused::Draining { retry_after: jittered(Duration::from_secs(1)) });
         }
         let gates = self.gates.get(signal as usize).map_or(&[][..], Vec::as_slice);
+        for gate in gates {
+            (gate.pace)().await;
+        }
         if gates.iter().all(|gate| gate.room.has_room()) {
             match self.budget.try_reserve(bytes) {
                 Ok(reservation) => return Ok(Admission { reservation, deadline }),

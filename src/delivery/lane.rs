@@ -1,11 +1,12 @@
 //! A lane: one exporter's queue and the way into it. What one destination does, no other feels.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::batcher::{Due, Limits};
 use super::config::{LaneConfig, WhenFull};
@@ -31,7 +32,18 @@ pub struct Lane {
     accounts: Accounts,
     state: Mutex<State>,
     pub(super) wake: Notify,
+    /// The destination takes what it is sent.
+    flowing: AtomicBool,
+    /// Told when the lane is no longer crowded.
+    eased: Notify,
 }
+
+/// With this many bytes in a lane that flows it is crowded, and clients are paced; or with a
+/// quarter of its room.
+const CROWDED_BYTES: u64 = 8 << 20;
+
+/// The longest that one request is paced. Short, so that a burst is taken in, not stretched.
+const PACE: Duration = Duration::from_millis(200);
 
 #[derive(Debug, Default)]
 struct State {
@@ -66,6 +78,41 @@ impl Lane {
             accounts,
             state: Mutex::default(),
             wake: Notify::new(),
+            flowing: AtomicBool::new(true),
+            eased: Notify::new(),
+        }
+    }
+
+    /// Waits for a moment while the lane is crowded, though its destination takes what it is
+    /// sent: so that memory is for outages, and clients that are faster than the destination
+    /// do not fill it in good times.
+    pub async fn pace(&self) {
+        if !self.is_crowded() {
+            return;
+        }
+        let eased = async {
+            loop {
+                let eased = self.eased.notified();
+                if !self.is_crowded() {
+                    return;
+                }
+                eased.await;
+            }
+        };
+        // Paced long enough: there is room, so the request is let in.
+        let _elapsed = timeout(PACE, eased).await;
+    }
+
+    fn is_crowded(&self) -> bool {
+        let mark = CROWDED_BYTES.min(self.room.limit() / 4);
+        self.flowing.load(Ordering::Relaxed) && self.room.used() > mark
+    }
+
+    /// The sender says whether the destination takes what it is sent.
+    pub(super) fn set_flowing(&self, flowing: bool) {
+        self.flowing.store(flowing, Ordering::Relaxed);
+        if !self.is_crowded() {
+            self.eased.notify_waiters();
         }
     }
 

@@ -117,7 +117,13 @@ impl Sender {
         }));
     }
 
-    fn land(&mut self, Landed { mut shipment, outcome }: Landed) {
+    fn land(&mut self, landed: Landed) {
+        let flowing = landed.outcome.is_ok();
+        self.judge(landed);
+        self.lane.set_flowing(flowing);
+    }
+
+    fn judge(&mut self, Landed { mut shipment, outcome }: Landed) {
         let now = Instant::now();
         match outcome {
             Ok(Delivered { rejected }) => {

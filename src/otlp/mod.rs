@@ -3,7 +3,6 @@
 
 use serde::{Deserialize, Serialize};
 
-pub mod split;
 pub mod schema;
 pub mod walk;
 pub mod wire;

@@ -42,7 +42,16 @@ impl Route {
                 .filter(|lane| lane.refuses())
                 .map(|lane| {
                     let (room, lane) = (lane.room().clone(), Arc::clone(lane));
-                    Gate { room, retry_after: Box::new(move || lane.retry_after()) }
+                    let paced = Arc::clone(&lane);
+                    let pace = move || {
+                        let lane = Arc::clone(&paced);
+                        async move { lane.pace().await }.boxed()
+                    };
+                    Gate {
+                        room,
+                        retry_after: Box::new(move || lane.retry_after()),
+                        pace: Box::new(pace),
+                    }
                 })
                 .collect()
         })
