@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 pub mod schema;
+pub mod split;
 pub mod walk;
 pub mod wire;
 

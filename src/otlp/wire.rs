@@ -87,6 +87,14 @@ impl<'a> Reader<'a> {
         Self { bytes, at: 0 }
     }
 
+    /// Reads the message that lies there in `bytes`.
+    pub fn within(bytes: &'a [u8], range: std::ops::Range<usize>) -> Self {
+        Self {
+            bytes: bytes.get(..range.end).unwrap_or_default(),
+            at: range.start,
+        }
+    }
+
     /// Where the next byte lies.
     pub const fn at(&self) -> usize {
         self.at
