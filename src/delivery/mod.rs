@@ -1,4 +1,6 @@
 //! Delivery: each exporter's lane, with its queue, batcher, sender, breaker and retry. It knows
 //! exporters only by the trait.
 
+pub mod backoff;
+pub mod breaker;
 pub mod config;
