@@ -1,3 +1,4 @@
 //! What every connection needs: compression, listeners.
 
 pub mod compression;
+pub mod listen;
