@@ -54,9 +54,8 @@ impl BreakerState {
 pub enum Permit {
     /// It may. Its outcome is told to the breaker with this pass.
     Pass(Pass),
-    /// Not before this time, or before the breaker has changed. While a probe is under way the
-    /// time is only a guess.
-    Wait(Instant),
+    /// Not before this time; `None` while a probe is under way, whose outcome will tell.
+    Wait(Option<Instant>),
 }
 
 /// What an attempt was let through as. With several in flight, those that started before the
@@ -96,12 +95,12 @@ impl Breaker {
     pub fn permit(&mut self, now: Instant) -> Permit {
         match self.state {
             State::Closed { .. } => Permit::Pass(Pass::Go),
-            State::Open { until, .. } if now < until => Permit::Wait(until),
+            State::Open { until, .. } if now < until => Permit::Wait(Some(until)),
             State::Open { openings, .. } => {
                 self.state = State::HalfOpen { openings };
                 Permit::Pass(Pass::Probe)
             }
-            State::HalfOpen { .. } => Permit::Wait(now + self.config.open_time),
+            State::HalfOpen { .. } => Permit::Wait(None),
         }
     }
 
@@ -230,7 +229,7 @@ mod tests {
             breaker.failure(Pass::Go, now, 1.0),
             Some(Change::Opened { until })
         );
-        assert_eq!(breaker.permit(now), Permit::Wait(until));
+        assert_eq!(breaker.permit(now), Permit::Wait(Some(until)));
         assert_eq!(breaker.next_probe(), Some(until));
         assert_eq!(breaker.state(), BreakerState::Open);
     }
@@ -240,12 +239,12 @@ mod tests {
         let (mut breaker, until) = opened(Instant::now());
         assert_eq!(
             breaker.permit(until - Duration::from_nanos(1)),
-            Permit::Wait(until)
+            Permit::Wait(Some(until))
         );
         assert_eq!(breaker.permit(until), PROBE);
         assert_eq!(breaker.state(), BreakerState::HalfOpen);
         for later in [until, until + SECOND, until + 100 * SECOND] {
-            assert!(matches!(breaker.permit(later), Permit::Wait(at) if at > later));
+            assert_eq!(breaker.permit(later), Permit::Wait(None));
         }
     }
 
@@ -308,7 +307,7 @@ mod tests {
         assert_eq!(breaker.failure(Pass::Go, now, 1.0), None);
         assert_eq!(breaker.success(Pass::Go), None);
         breaker.abandon(Pass::Go, now);
-        assert_eq!(breaker.permit(now), Permit::Wait(until));
+        assert_eq!(breaker.permit(now), Permit::Wait(Some(until)));
 
         assert_eq!(breaker.permit(until), PROBE);
         assert_eq!(breaker.failure(Pass::Go, until, 1.0), None);
