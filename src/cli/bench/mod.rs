@@ -13,10 +13,12 @@ mod sink;
 mod wire;
 
 use std::io::Write;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use clap::Args;
 use clap::Subcommand;
+use tokio::net::TcpListener;
 
 /// `otlpd bench`: measure a pipeline and account for every item that goes through it.
 #[derive(Args, Debug)]
@@ -70,4 +72,25 @@ fn on_runtime(
         .build()
         .map_err(|error| format!("the runtime does not start: {error}"))?
         .block_on(work)
+}
+
+/// A listener and its address, where port 0 was asked for the one that it got.
+async fn listen(address: &str) -> Result<(TcpListener, SocketAddr), String> {
+    let bound = async {
+        let listener = TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
+        Ok((listener, address))
+    };
+    bound
+        .await
+        .map_err(|error: std::io::Error| format!("cannot listen on {address}: {error}"))
+}
+
+/// One line of JSON on standard output.
+fn print(value: &impl serde::Serialize) -> Result<(), String> {
+    let text = serde_json::to_string(value).map_err(|error| error.to_string())?;
+    let mut out = std::io::stdout();
+    writeln!(out, "{text}")
+        .and_then(|()| out.flush())
+        .map_err(|error| format!("cannot write to standard output: {error}"))
 }

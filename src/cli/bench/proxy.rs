@@ -4,15 +4,17 @@ use std::io;
 
 use clap::Args;
 use tokio::io::copy_bidirectional_with_sizes;
-use tokio::net::TcpListener;
 use tokio::net::TcpStream;
 use tokio::signal::unix::SignalKind;
 use tokio::signal::unix::signal;
 
+use super::listen;
+use super::print;
+
 /// What `otlpd bench proxy` takes.
 #[derive(Args, Debug)]
 pub(super) struct ProxyArgs {
-    /// Where it listens, HOST:PORT
+    /// Where it listens, HOST:PORT; port 0 is any
     #[arg(long)]
     listen: String,
     /// Where it sends every connection on to, HOST:PORT
@@ -26,11 +28,10 @@ pub(super) struct ProxyArgs {
     pub(super) threads: usize,
 }
 
-/// Copies until SIGTERM or SIGINT. The error is a sentence about the listener.
+/// Copies until SIGTERM or SIGINT. The first line says where it listens. The error is a sentence about the listener.
 pub(super) async fn run(args: ProxyArgs) -> Result<(), String> {
-    let listener = TcpListener::bind(&args.listen)
-        .await
-        .map_err(|error| format!("cannot listen on {}: {error}", args.listen))?;
+    let (listener, address) = listen(&args.listen).await?;
+    print(&serde_json::json!({ "listening": { "proxy": address.to_string() } }))?;
     let mut terminate =
         signal(SignalKind::terminate()).map_err(|error| format!("no SIGTERM: {error}"))?;
     loop {

@@ -19,6 +19,7 @@ use super::args::Kind;
 use super::args::Protocol;
 use super::args::duration;
 use super::item::Run;
+use super::print;
 use super::request::Shape;
 use super::request::Template;
 use client::Client;
@@ -139,12 +140,10 @@ pub(super) async fn run(args: LoadArgs) -> Result<(), String> {
     if let Some(sink) = &args.check {
         report.check = Some(client::check(sink, report::lines(&acknowledged), args.settle).await?);
     }
-    let text = if args.json {
-        serde_json::to_string(&report).map_err(|error| error.to_string())?
-    } else {
-        report.to_string()
-    };
-    writeln!(std::io::stdout(), "{text}").map_err(|error| error.to_string())
+    if args.json {
+        return print(&report);
+    }
+    writeln!(std::io::stdout(), "{report}").map_err(|error| error.to_string())
 }
 
 /// The workers, each connected and with a request of its own, and the bytes of a request.

@@ -15,8 +15,8 @@ use tokio::task::JoinSet;
 
 use super::Shared;
 use super::behaviour::Mode;
-use super::bind;
 use super::serve;
+use crate::cli::bench::listen;
 
 /// What a listener speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,8 +40,7 @@ pub(super) struct Listening {
 impl Listening {
     /// The error is a sentence about the address.
     pub(super) async fn bind(address: &str, transport: Transport) -> Result<Self, String> {
-        let listener = bind(address).await?;
-        let address = listener.local_addr().map_err(|error| error.to_string())?;
+        let (listener, address) = listen(address).await?;
         Ok(Self {
             listener,
             address,
@@ -65,9 +64,9 @@ impl Listening {
                 continue;
             }
             let Some(open) = &listener else {
-                listener = bind(&self.address.to_string()).await.ok();
-                if listener.is_none() {
-                    tokio::time::sleep(Duration::from_millis(20)).await;
+                match listen(&self.address.to_string()).await {
+                    Ok((again, _)) => listener = Some(again),
+                    Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
                 }
                 continue;
             };

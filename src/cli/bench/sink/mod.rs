@@ -7,17 +7,16 @@ mod ledger;
 mod listen;
 mod serve;
 
-use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use tokio::net::TcpListener;
 use tokio::signal::unix::SignalKind;
 use tokio::signal::unix::signal;
 use tokio::sync::watch;
 
 use super::args::duration;
+use super::print;
 use behaviour::Behaviour;
 use behaviour::Mode;
 use ledger::Ledger;
@@ -149,18 +148,4 @@ impl SinkArgs {
             refuse_after: self.refuse_after,
         }
     }
-}
-
-fn print(value: &impl serde::Serialize) -> Result<(), String> {
-    let text = serde_json::to_string(value).map_err(|error| error.to_string())?;
-    let mut out = std::io::stdout();
-    writeln!(out, "{text}")
-        .and_then(|()| out.flush())
-        .map_err(|error| format!("cannot write to standard output: {error}"))
-}
-
-async fn bind(address: &str) -> Result<TcpListener, String> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|error| format!("cannot listen on {address}: {error}"))
 }
