@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use otlpd::config::Config;
 
+/// Allowed by itself, but too small for a batch; it stands in no file.
+const SIZE: &str = "77777B";
 const SECRET: &str = "hunter2";
 
 fn fixtures() -> PathBuf {
@@ -14,7 +16,11 @@ fn fixtures() -> PathBuf {
 }
 
 fn env(name: &str) -> Option<String> {
-    (name == "SECRET").then(|| SECRET.to_owned())
+    match name {
+        "SECRET" => Some(SECRET.to_owned()),
+        "SIZE" => Some(SIZE.to_owned()),
+        _ => None,
+    }
 }
 
 fn names_ending_in(extension: &str) -> BTreeSet<String> {
@@ -68,7 +74,11 @@ fn every_bad_file_is_told_in_the_expected_sentences() {
 #[test]
 fn no_sentence_holds_a_value_from_the_environment() {
     for name in names_ending_in("toml") {
-        assert!(!said_of(&name).contains(SECRET), "{name}.toml");
+        let said = said_of(&name);
+        assert!(
+            !said.contains(SECRET) && !said.contains(SIZE),
+            "{name}.toml"
+        );
     }
     let said = problems_with(&["log.level=${env:SECRET}", "intake.max_wait=x${env:SECRET}"]);
     assert!(!said.contains(SECRET), "{said}");
@@ -109,7 +119,7 @@ fn a_mistake_in_an_option_names_the_option_and_not_its_value() {
         said.contains("--set shutdown.deadline: the value is not TOML"),
         "{said}"
     );
-    assert!(said.ends_with("7 problems; nothing was started"), "{said}");
+    assert!(said.ends_with("7 problems"), "{said}");
     assert!(!said.contains("Bearer"), "{said}");
 }
 

@@ -185,6 +185,7 @@ fn type_name(found: &Unexpected<'_>) -> &'static str {
         Unexpected::Str(_) | Unexpected::Char(_) => "a string",
         Unexpected::Seq => "an array",
         Unexpected::Map => "a table",
+        Unexpected::Other("date") => "a date",
         _ => "something else",
     }
 }

@@ -1,6 +1,7 @@
 //! Checks within one receiver or exporter.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::Site;
 use super::endpoint::{self, Form};
@@ -125,15 +126,13 @@ fn sizes(queue: &QueueConfig, batch: &BatchConfig, site: &mut Site<'_>) {
             true => queue_path,
             false => batch_path,
         };
-        site.problem(
-            path,
-            &[queue_path, batch_path],
-            format!(
-                "`queue.max_bytes` ({}) is smaller than `batch.max_bytes` ({}), so that no full \
-                 batch would ever fit: raise the one or lower the other",
-                queue.max_bytes, batch.max_bytes
-            ),
+        let sentence = format!(
+            "`queue.max_bytes`{} is smaller than `batch.max_bytes`{}, so that no full batch \
+             would ever fit: raise the one or lower the other",
+            site.shown(queue_path, &queue.max_bytes),
+            site.shown(batch_path, &batch.max_bytes)
         );
+        site.problem(path, &[queue_path, batch_path], sentence);
     }
 }
 
@@ -165,17 +164,8 @@ fn retry(config: &LaneConfig, site: &mut Site<'_>) {
         initial,
         "retries would follow each other without a pause",
     );
-    if retry.max_interval < retry.initial_interval {
-        site.problem(
-            max,
-            &[initial],
-            format!(
-                "`max_interval` ({}) is shorter than `initial_interval` ({})",
-                units::readable(retry.max_interval),
-                units::readable(retry.initial_interval)
-            ),
-        );
-    }
+    let intervals = (retry.initial_interval, retry.max_interval);
+    not_shorter(intervals, initial, max, site);
     site.forbid(
         !(retry.multiplier >= 1.0 && retry.multiplier.is_finite()),
         &["retry_on_failure", "multiplier"],
@@ -191,15 +181,32 @@ fn breaker(config: &LaneConfig, site: &mut Site<'_>) {
         open,
         "an open breaker would close at once; `failures = 0` switches it off",
     );
-    if breaker.max_open_time < breaker.open_time {
-        site.problem(
-            &["breaker", "max_open_time"],
-            &[open],
-            format!(
-                "`max_open_time` ({}) is shorter than `open_time` ({})",
-                units::readable(breaker.max_open_time),
-                units::readable(breaker.open_time)
-            ),
-        );
+    let times = (breaker.open_time, breaker.max_open_time);
+    not_shorter(times, open, &["breaker", "max_open_time"], site);
+}
+
+/// What grows from one duration to another can not start above its end.
+fn not_shorter(
+    (first, last): (Duration, Duration),
+    first_path: &[&str],
+    last_path: &[&str],
+    site: &mut Site<'_>,
+) {
+    if last >= first {
+        return;
     }
+    let key = |path: &[&str]| path.last().copied().unwrap_or_default().to_owned();
+    let sentence = format!(
+        "`{}`{} is shorter than `{}`{}",
+        key(last_path),
+        site.shown(last_path, &units::readable(last)),
+        key(first_path),
+        site.shown(first_path, &units::readable(first))
+    );
+    // Points at the one that is written, where only one is.
+    let path = match site.node.states(last_path) {
+        true => last_path,
+        false => first_path,
+    };
+    site.problem(path, &[first_path, last_path], sentence);
 }

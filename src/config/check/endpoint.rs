@@ -28,7 +28,7 @@ pub(super) fn listener(text: &str, port: u16) -> Result<Address, String> {
             "wants HOST:PORT without a scheme, such as \"127.0.0.1:{port}\""
         ));
     }
-    if text.starts_with(':') {
+    if text.starts_with(':') && text.matches(':').count() == 1 {
         return Err(format!(
             "names no host: write 127.0.0.1:{port} for this host only, 0.0.0.0:{port} for every \
              network"

@@ -38,6 +38,14 @@ impl Site<'_> {
         }
     }
 
+    /// The value in brackets, for a sentence; nothing where it may be secret.
+    fn shown(&self, path: &[&str], value: &dyn std::fmt::Display) -> String {
+        match self.node.is_secret(path) {
+            true => String::new(),
+            false => format!(" ({value})"),
+        }
+    }
+
     /// Reports a zero where none can be; `reason` says what it would mean.
     fn not_zero(&mut self, is_zero: bool, path: &[&str], reason: &str) {
         let key = path.last().copied().unwrap_or_default();

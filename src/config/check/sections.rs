@@ -62,14 +62,12 @@ fn over_budget(budget: ByteSize, limit_path: &[&str], site: &mut Site<'_>) {
     let path = &["intake", "memory_budget"][..];
     let name = limit_path.join(".");
     if site.node.states(limit_path) {
-        site.problem(
-            limit_path,
-            &[path],
-            format!(
-                "a request of this size could never be taken in, since `intake.memory_budget` \
-                 is {budget}: lower the one or raise the other"
-            ),
+        let sentence = format!(
+            "a request of this size could never be taken in: `intake.memory_budget`{} is \
+             smaller; lower the one or raise the other",
+            site.shown(path, &budget)
         );
+        site.problem(limit_path, &[path], sentence);
     } else if let (Some(place), Some(_)) = (site.node.place(path), site.node.place(limit_path)) {
         site.findings.warning(
             place,
