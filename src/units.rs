@@ -63,7 +63,9 @@ impl ByteSize {
 impl fmt::Display for ByteSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let binary = || SIZE_UNITS.into_iter().take(4);
-        if let Some((unit, bytes)) = binary().find(|(_, bytes)| self.0 > 0 && self.0 % bytes == 0) {
+        if let Some((unit, bytes)) =
+            binary().find(|(_, bytes)| self.0 > 0 && self.0.is_multiple_of(*bytes))
+        {
             return write!(f, "{}{unit}", self.0 / bytes);
         }
         match (f.precision(), binary().find(|(_, bytes)| self.0 >= *bytes)) {
@@ -77,7 +79,7 @@ impl fmt::Display for ByteSize {
 
 impl<'de> Deserialize<'de> for ByteSize {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = deserializer.deserialize_str(Text(WANTED_SIZE))?;
+        let text = text(deserializer, WANTED_SIZE)?;
         parse_bytes(&text)
             .map(Self)
             .map_err(serde::de::Error::custom)
@@ -93,7 +95,9 @@ pub fn parse_bytes(text: &str) -> Result<u64, String> {
     let (number, unit) = split_number(text);
     let Some((_, bytes)) = SIZE_UNITS.into_iter().find(|(name, _)| *name == unit) else {
         return Err(match size_unit_meant(unit) {
-            Some(meant) => format!("wants {WANTED_SIZE}; the unit is written {meant}"),
+            Some(meant) => format!(
+                "has a unit that is written {meant}, directly after the number: it wants {WANTED_SIZE}"
+            ),
             None => format!("wants {WANTED_SIZE}"),
         });
     };
@@ -155,16 +159,23 @@ pub fn readable(duration: Duration) -> String {
 
 /// `#[serde(with = "units::duration")]` on a `Duration` field.
 pub mod duration {
-    use super::{Deserializer, Duration, Text, WANTED_DURATION};
+    use super::{Deserializer, Duration, WANTED_DURATION};
 
     /// Reads a duration from a string such as `"250ms"`.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-        let text = deserializer.deserialize_str(Text(WANTED_DURATION))?;
+        let text = super::text(deserializer, WANTED_DURATION)?;
         super::parse_duration(&text).map_err(serde::de::Error::custom)
     }
 }
 
-/// Takes a string, and tells who wrote something else what was wanted.
+/// Reads a string; `wanted` tells who wrote something else what belongs there.
+pub fn text<'de, D: Deserializer<'de>>(
+    deserializer: D,
+    wanted: &'static str,
+) -> Result<String, D::Error> {
+    deserializer.deserialize_str(Text(wanted))
+}
+
 struct Text(&'static str);
 
 impl Visitor<'_> for Text {
@@ -254,8 +265,8 @@ mod tests {
     #[test]
     fn sizes_without_a_number_or_a_unit_are_refused() {
         for text in [
-            "", " ", "64", "MiB", "-1MiB", "1,5MiB", "1.MiB", ".5MiB", "1.5.5MiB", "64 MiB",
-            "64MiBs", "1e3B", "٣MiB",
+            "", " ", "64", "MiB", "-1MiB", "1,5MiB", "1.MiB", ".5MiB", "1.5.5MiB", "64MiBs",
+            "1e3B", "٣MiB",
         ] {
             let problem = parse_bytes(text).unwrap_err();
             assert!(problem.starts_with("wants a size"), "{text}: {problem}");
@@ -279,9 +290,10 @@ mod tests {
             ("64Mi", "MiB"),
             ("64M", "MB"),
             ("1KB", "kB"),
+            ("64 MiB", "MiB"),
         ] {
             let problem = parse_bytes(text).unwrap_err();
-            assert!(problem.ends_with(&format!("written {meant}")), "{problem}");
+            assert!(problem.contains(&format!("written {meant},")), "{problem}");
         }
     }
 
@@ -352,7 +364,9 @@ mod tests {
 
         #[test]
         fn no_text_makes_the_parsers_panic(text in ".{0,24}") {
-            let _: (Result<_, _>, Result<_, _>) = (parse_bytes(&text), parse_duration(&text));
+            for problem in [parse_bytes(&text).err(), parse_duration(&text).err()] {
+                prop_assert!(problem.is_none_or(|problem| problem.contains("with its unit")));
+            }
         }
     }
 }

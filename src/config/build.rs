@@ -9,7 +9,7 @@ use super::deserialize::NodeDeserializer;
 use super::fault::{Fault, FaultKind};
 use super::problem::Findings;
 use super::tree::{Node, Value};
-use super::{Config, ExporterEntry, PipelineConfig, suggest};
+use super::{Config, ExporterEntry, PipelineConfig, check, not_yet, suggest};
 use crate::delivery::config::LaneConfig;
 use crate::exporters::ExporterConfig;
 use crate::processors::ProcessorConfig;
@@ -43,6 +43,8 @@ pub(super) fn config(mut tree: Node, findings: &mut Findings) -> Option<Config> 
         pipelines: named(&mut tree, "pipelines", findings, pipeline),
         warnings: Vec::new(),
     };
+    check::sections(&tree, &config, findings);
+    check::graph(&tree, &config, findings);
     (!findings.has_problems()).then_some(config)
 }
 
@@ -50,14 +52,12 @@ fn report_unknown_sections(tree: &Node, findings: &mut Findings) {
     let entries = tree.table().into_iter().flat_map(|table| &table.entries);
     for (name, entry) in entries {
         if !SECTIONS.contains(&name.as_str()) {
-            let nearest = suggest::did_you_mean(name, &SECTIONS);
-            findings.problem(
-                entry.key.clone(),
-                format!(
-                    "unknown section `{name}`{nearest}; the sections are {}",
-                    SECTIONS.join(", ")
-                ),
-            );
+            let sentence = not_yet::key(name).unwrap_or_else(|| {
+                let nearest = suggest::did_you_mean(name, &SECTIONS);
+                let sections = SECTIONS.join(", ");
+                format!("unknown section `{name}`{nearest}; the sections are {sections}")
+            });
+            findings.problem(entry.key.clone(), sentence);
         }
     }
 }
@@ -105,9 +105,11 @@ fn named<T>(
 
 fn receiver(node: &mut Node, name: &str, findings: &mut Findings) -> Option<ReceiverConfig> {
     let kind = take_type(node, name, &ReceiverConfig::TYPES, findings)?;
-    read(node, name, &["type"], findings, |table| {
+    let config = read(node, name, &["type"], findings, |table| {
         ReceiverConfig::read(&kind, table).unwrap_or_else(|| Err(no_such_type()))
-    })
+    })?;
+    check::receiver(&config, node, findings);
+    Some(config)
 }
 
 fn processor(node: &mut Node, name: &str, findings: &mut Findings) -> Option<ProcessorConfig> {
@@ -119,20 +121,24 @@ fn processor(node: &mut Node, name: &str, findings: &mut Findings) -> Option<Pro
 
 fn exporter(node: &mut Node, name: &str, findings: &mut Findings) -> Option<ExporterEntry> {
     let kind = take_type(node, name, &ExporterConfig::TYPES, findings);
-    let mut lane = split_lane(node);
-    let lane = read(&mut lane, name, &[], findings, |table| {
-        LaneConfig::deserialize(table)
-    });
+    let lane = lane(node, name, findings);
     let mut beside = vec!["type"];
     beside.extend(LaneConfig::KEYS);
     let kind = kind?;
     let kind = read(node, name, &beside, findings, |table| {
         ExporterConfig::read(&kind, table).unwrap_or_else(|| Err(no_such_type()))
-    });
-    Some(ExporterEntry {
-        lane: lane?,
-        kind: kind?,
-    })
+    })?;
+    check::exporter(&kind, node, findings);
+    Some(ExporterEntry { lane: lane?, kind })
+}
+
+fn lane(exporter: &mut Node, name: &str, findings: &mut Findings) -> Option<LaneConfig> {
+    let mut node = split_lane(exporter);
+    let lane = read(&mut node, name, &[], findings, |table| {
+        LaneConfig::deserialize(table)
+    })?;
+    check::lane(&lane, &node, findings);
+    Some(lane)
 }
 
 fn pipeline(node: &mut Node, name: &str, findings: &mut Findings) -> Option<PipelineConfig> {

@@ -4,8 +4,8 @@ use std::fmt;
 
 use serde::de::{Expected, Unexpected};
 
-use super::suggest;
 use super::tree::Step;
+use super::{not_yet, suggest};
 
 /// The first thing in a table that did not fit, and the way to it.
 #[derive(Debug)]
@@ -97,6 +97,9 @@ fn full_name(table: &str, path: &[Step]) -> String {
 }
 
 fn unknown_key(key: &str, table: &str, allowed: &[String]) -> String {
+    if let Some(sentence) = not_yet::key(key) {
+        return sentence;
+    }
     let nearest = suggest::did_you_mean(key, allowed);
     match allowed {
         [] => format!("unknown key `{key}`: {table} takes no keys"),
@@ -109,6 +112,9 @@ fn unknown_key(key: &str, table: &str, allowed: &[String]) -> String {
 
 fn unknown_choice(name: &str, found: &str, allowed: &[String]) -> String {
     let choices = suggest::choices(allowed);
+    if let Some(sentence) = not_yet::choice(name, found) {
+        return sentence;
+    }
     if found.is_empty() {
         return format!("`{name}` wants {choices}");
     }
@@ -179,6 +185,7 @@ fn type_name(found: &Unexpected<'_>) -> &'static str {
         Unexpected::Str(_) | Unexpected::Char(_) => "a string",
         Unexpected::Seq => "an array",
         Unexpected::Map => "a table",
+        Unexpected::Other("date") => "a date",
         _ => "something else",
     }
 }

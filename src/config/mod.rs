@@ -20,13 +20,16 @@ use crate::receivers::ReceiverConfig;
 use crate::units;
 
 mod build;
+mod check;
 mod deserialize;
 mod fault;
 mod load;
+mod not_yet;
 mod overrides;
 mod problem;
 mod substitute;
 mod suggest;
+pub mod summary;
 mod tree;
 
 pub use load::Env;

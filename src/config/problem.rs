@@ -93,8 +93,8 @@ impl fmt::Display for Problems {
             writeln!(f, "{problem}")?;
         }
         match self.0.len() {
-            1 => write!(f, "1 problem; nothing was started"),
-            n => write!(f, "{n} problems; nothing was started"),
+            1 => write!(f, "1 problem"),
+            n => write!(f, "{n} problems"),
         }
     }
 }

@@ -42,8 +42,9 @@ pub(super) fn fill(
             }
         },
         Value::Array(items) => {
+            let was_empty = items.is_empty();
             items.retain_mut(|item| fill(item, sources, source, findings));
-            true
+            was_empty || !items.is_empty()
         }
         Value::Table(table) => {
             let removed = &mut table.removed;

@@ -114,14 +114,27 @@ impl Node {
         }
     }
 
+    /// The value at `path`.
+    pub(super) fn get(&self, path: &[&str]) -> Option<&Self> {
+        let Some((key, rest)) = path.split_first() else {
+            return Some(self);
+        };
+        let child = match &self.value {
+            Value::Table(table) => table.entries.get(*key).map(|entry| &entry.node),
+            Value::Array(items) => key.parse::<usize>().ok().and_then(|i| items.get(i)),
+            _ => None,
+        };
+        child?.get(rest)
+    }
+
     /// Whether the file says anything at `path`.
     pub(super) fn states(&self, path: &[&str]) -> bool {
-        let Some((key, rest)) = path.split_first() else {
-            return true;
-        };
-        self.table()
-            .and_then(|table| table.entries.get(*key))
-            .is_some_and(|entry| entry.node.states(rest))
+        self.get(path).is_some()
+    }
+
+    /// Whether the value at `path` came from the environment or a file.
+    pub(super) fn is_secret(&self, path: &[&str]) -> bool {
+        self.get(path).is_some_and(|node| node.secret)
     }
 
     /// The place of the key at the end of `path`, or of the value where there is no key.
@@ -157,6 +170,12 @@ impl Node {
                 table.removed.insert(key.clone());
                 table.entries.remove(key).is_some()
             }
+            // A list is not empty because its only member was wrong.
+            ([Step::Key(key), Step::Index(0)], Value::Table(table))
+                if table.entries.get(key).is_some_and(|e| e.node.length() == 1) =>
+            {
+                self.remove(&[Step::Key(key.clone())])
+            }
             ([Step::Index(index)], Value::Array(items)) if *index < items.len() => {
                 items.remove(*index);
                 true
@@ -169,6 +188,13 @@ impl Node {
                 items.get_mut(*index).is_some_and(|item| item.remove(rest))
             }
             _ => false,
+        }
+    }
+
+    fn length(&self) -> usize {
+        match &self.value {
+            Value::Array(items) => items.len(),
+            _ => 0,
         }
     }
 
