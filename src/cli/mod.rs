@@ -73,7 +73,7 @@ fn print(text: &str) {
         .ok();
 }
 
-/// Prints to standard error, as [`print`] does.
+/// Prints to standard error, in the same way.
 fn complain(text: &str) {
     std::io::stderr().lock().write_all(text.as_bytes()).ok();
 }
