@@ -5,14 +5,14 @@
 //! body read, [`Intake::submit`] carries it on into the pipelines.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use rand::Rng;
 use serde::Deserialize;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, timeout_at};
 
 use crate::budget::{Budget, Reservation, Unpaid};
@@ -45,7 +45,7 @@ pub struct Door {
     max_wait: Duration,
     held: Semaphore,
     max_held: usize,
-    draining: AtomicBool,
+    closed: watch::Sender<bool>,
 }
 
 /// A queue that a request of some signal must find room in.
@@ -146,13 +146,13 @@ impl Door {
             max_wait: config.max_wait,
             held: Semaphore::new(config.max_held),
             max_held: config.max_held,
-            draining: AtomicBool::new(false),
+            closed: watch::Sender::new(false),
         }
     }
 
-    /// Refuses every request from now on.
+    /// Refuses every request from now on, those that are held first.
     pub fn close(&self) {
-        self.draining.store(true, Ordering::Relaxed);
+        self.closed.send_replace(true);
     }
 
     /// How many requests are held now.
@@ -188,8 +188,8 @@ impl Intake {
         bytes: usize,
         deadline: Instant,
     ) -> Result<Admission, Refused> {
-        if self.door.draining.load(Ordering::Relaxed) {
-            return Err(Refused::Draining { retry_after: jittered(Duration::from_secs(1)) });
+        if *self.door.closed.borrow() {
+            return Err(draining());
         }
         let gates = self.gates.get(signal as usize).map_or(&[][..], Vec::as_slice);
         for gate in gates {
@@ -205,7 +205,12 @@ impl Intake {
         let Ok(_held) = self.door.held.try_acquire() else {
             return Err(self.overloaded(Refusal::TooManyHeld, gates));
         };
-        match timeout_at(deadline, self.hold(gates, bytes)).await {
+        let mut closed = self.door.closed.subscribe();
+        let held = tokio::select! {
+            held = timeout_at(deadline, self.hold(gates, bytes)) => held,
+            _ = closed.wait_for(|closed| *closed) => return Err(draining()),
+        };
+        match held {
             Ok(Ok(reservation)) => Ok(Admission { reservation, deadline }),
             Ok(Err(_too_large)) => Err(self.above_budget()),
             Err(_elapsed) => {
@@ -285,6 +290,10 @@ impl Intake {
             .unwrap_or(Duration::from_secs(1));
         Refused::Overloaded { retry_after: jittered(retry_after), why }
     }
+}
+
+fn draining() -> Refused {
+    Refused::Draining { retry_after: jittered(Duration::from_secs(1)) }
 }
 
 /// Up to a quarter more, so that clients that were refused together do not return together.

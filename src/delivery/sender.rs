@@ -232,7 +232,7 @@ impl Sender {
         }
     }
 
-    fn show_breaker(&self) {
+    fn show_breaker(&mut self) {
         let state = match self.breaker.state() {
             BreakerState::Closed => lanes::Breaker::Closed,
             BreakerState::Open => lanes::Breaker::Open,
