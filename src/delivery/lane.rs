@@ -53,8 +53,8 @@ struct State {
     queue: Queue,
     /// Formed requests that wait for an attempt: parts of what was split, and those that failed.
     shipments: VecDeque<Shipment>,
-    /// The sender is idle and wants to hear of the next parcel.
-    wanted: bool,
+    /// The sender wants to hear when so many bytes wait.
+    wanted_bytes: Option<usize>,
     /// No attempt is made before this.
     blocked_until: Option<Instant>,
 }
@@ -184,7 +184,8 @@ impl Lane {
         let mut state = self.lock();
         state.queue.push(Parcel { batch, receipt, room: Arc::new(room) });
         self.show(&state);
-        if std::mem::take(&mut state.wanted) {
+        if state.wanted_bytes.is_some_and(|wanted| state.queue.bytes() >= wanted) {
+            state.wanted_bytes = None;
             drop(state);
             self.wake.notify_one();
         }
@@ -230,18 +231,23 @@ impl Lane {
     }
 
     /// What the sender can do next; if nothing, it is woken by the next parcel.
-    pub(super) fn next(&self, now: Instant) -> Next {
+    pub(super) fn next(&self, now: Instant, under_way: bool) -> Next {
         let mut state = self.lock();
         if state.shipments.iter().any(|shipment| shipment.due <= now) {
             return Next::Ready;
         }
         let retry = state.shipments.iter().map(|shipment| shipment.due).min();
-        let fresh = match self.limits.due(&state.queue, now) {
+        let fresh = match self.limits.due(&state.queue, now, under_way) {
             Some(Due::Now(_)) => return Next::Ready,
-            Some(Due::At(at)) => Some(at),
-            None => None,
+            Some(Due::At { until, enough_bytes }) => {
+                state.wanted_bytes = Some(enough_bytes);
+                Some(until)
+            }
+            None => {
+                state.wanted_bytes = Some(0);
+                None
+            }
         };
-        state.wanted = true;
         match [retry, fresh].into_iter().flatten().min() {
             Some(at) => Next::At(at),
             None => Next::Empty,
@@ -256,7 +262,7 @@ impl Lane {
             self.show(&state);
             return shipment;
         }
-        let Some(Due::Now(signal)) = self.limits.due(&state.queue, now) else { return None };
+        let signal = state.queue.oldest()?;
         let parcels = state.queue.pop_batch(signal, &self.limits);
         self.show(&state);
         drop(state);

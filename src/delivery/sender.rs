@@ -89,7 +89,7 @@ impl Sender {
         if self.flights.len() >= self.lane.config.max_in_flight {
             return Step::Wait(None);
         }
-        match self.lane.next(now) {
+        match self.lane.next(now, !self.flights.is_empty()) {
             Next::Empty => return Step::Empty,
             Next::At(at) => return Step::Wait(Some(at)),
             Next::Ready => {}
