@@ -1,6 +1,12 @@
 //! What stands in `config/` works: every file loads, every component has an example, and the
 //! reference names every key with the default that it really has.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test may panic"
+)]
+
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -187,6 +193,9 @@ fn what_is_probably_not_meant_is_a_warning() {
          receivers.apps.grpc.max_recv_msg_size would allow them by default",
         "receivers.idle is in no pipeline and is not started",
         "no exporter here is required, so that a success answer promises nothing",
+        "exporters.extra is not required, but its `queue.max_bytes` is as large as \
+         `intake.memory_budget`: when its destination hangs, it can spend the whole budget, and \
+         clients are refused",
     ];
     for sentence in expected {
         assert!(warnings.contains(&sentence), "{sentence}\n{warnings:#?}");

@@ -2,10 +2,17 @@
 //! was probably meant. The files and what is said of each lie in `tests/fixtures/config/`;
 //! `BLESS=1 cargo test --test config_mistakes` writes what is said now, to be read and committed.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test may panic"
+)]
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use otlpd::config::Config;
+use proptest::prelude::*;
 
 /// Allowed by itself, but too small for a batch; it stands in no file.
 const SIZE: &str = "77777B";
@@ -45,7 +52,7 @@ fn said_of(name: &str) -> String {
 fn problems_with(sets: &[&str]) -> String {
     let sets: Vec<String> = sets.iter().map(|&set| set.to_owned()).collect();
     let problems = Config::load(None, &sets, &env).err();
-    problems.expect("the options are wrong").to_string()
+    problems.unwrap().to_string()
 }
 
 #[test]
@@ -134,4 +141,39 @@ fn a_file_that_is_not_there_is_named() {
         said.contains("no_such_file.toml: can not be read: "),
         "{said}"
     );
+}
+
+proptest! {
+    /// Whatever is cut out of a file or written into it, the answer is a config or sentences.
+    #[test]
+    fn no_damage_to_a_file_leaves_the_loader_without_an_answer(
+        cut in 0_usize..6_000,
+        length in 0_usize..40,
+        written in "[a-z0-9\\[\\]{}=\"'.,$:# \n]{0,12}",
+    ) {
+        let whole = "config/otlpd.toml";
+        let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(whole));
+        let mut characters: Vec<char> = text.unwrap().chars().filter(|c| c.is_ascii()).collect();
+        let start = cut.min(characters.len());
+        let end = (start + length).min(characters.len());
+        characters.splice(start..end, written.chars());
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("damaged.toml");
+        std::fs::write(&path, characters.iter().collect::<String>()).unwrap();
+        if let Err(problems) = Config::load(Some(&path), &[], &env) {
+            let told = problems.iter().all(|problem| problem.sentence().len() > 10);
+            prop_assert!(told && problems.iter().count() > 0, "{problems}");
+        }
+    }
+
+    #[test]
+    fn no_option_leaves_the_loader_without_an_answer(
+        key in "(exporters|receivers|pipelines|intake|log)(\\.[a-z\"]{0,8}){0,3}",
+        value in "[a-z0-9\\[\\]{}=\"'.,$: ]{0,12}",
+    ) {
+        let sets = [format!("{key}={value}")];
+        if let Err(problems) = Config::load(None, &sets, &env) {
+            prop_assert!(problems.iter().all(|problem| !problem.sentence().is_empty()));
+        }
+    }
 }

@@ -32,6 +32,8 @@ use crate::telemetry::metrics::Registry;
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AdminConfig {
+    /// Whether there is an admin listener at all.
+    pub enabled: bool,
     /// `HOST:PORT` to listen on. It is not authenticated: the default is for this machine only.
     pub endpoint: String,
 }
@@ -39,6 +41,7 @@ pub struct AdminConfig {
 impl Default for AdminConfig {
     fn default() -> Self {
         Self {
+            enabled: true,
             endpoint: "127.0.0.1:13133".to_owned(),
         }
     }

@@ -17,6 +17,7 @@ mod validate;
 #[derive(Debug, Parser)]
 #[command(
     version,
+    args_conflicts_with_subcommands = true,
     after_help = "Without a subcommand it runs: on FILE, or without one on built-in defaults \
                   (OTLP on 127.0.0.1:4317 and :4318, printed)."
 )]
@@ -41,11 +42,11 @@ enum Command {
 #[derive(Args, Debug)]
 struct ConfigArgs {
     /// The configuration, in TOML
-    #[arg(long, value_name = "FILE", global = true)]
+    #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Set a key over the file, such as exporters.out.endpoint=http://127.0.0.1:5317; the value
     /// is TOML, or else a string
-    #[arg(long, value_name = "KEY=VALUE", global = true)]
+    #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
 }
 
@@ -62,7 +63,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command {
         None => run::run(&cli.config),
-        Some(Command::Validate(command)) => command.run(cli.config),
+        Some(Command::Validate(command)) => command.run(),
         Some(Command::Components) => components::run(),
         Some(Command::Bench(args)) => bench::run(args),
     }
@@ -76,7 +77,7 @@ fn print(text: &str) {
         .ok();
 }
 
-/// Prints to standard error, as [`print`] does.
+/// Prints to standard error, in the same way.
 fn complain(text: &str) {
     std::io::stderr().lock().write_all(text.as_bytes()).ok();
 }
@@ -92,14 +93,17 @@ mod tests {
     }
 
     #[test]
-    fn options_may_stand_before_or_after_the_subcommand() {
+    fn options_stand_where_they_are_used() {
+        let cli = Cli::try_parse_from(["otlpd", "--config", "a.toml", "--set", "x=1"]).unwrap();
+        assert_eq!(cli.config.config, Some(PathBuf::from("a.toml")));
+        assert_eq!(cli.config.set, ["x=1"]);
+        let line = ["otlpd", "validate", "--config", "a.toml", "--set", "x=1"];
+        assert!(Cli::try_parse_from(line).is_ok());
         for line in [
-            "otlpd --config a.toml --set x=1 validate",
-            "otlpd validate --config a.toml --set x=1",
+            ["otlpd", "--set", "x=1", "validate"],
+            ["otlpd", "components", "--set", "x=1"],
         ] {
-            let cli = Cli::try_parse_from(line.split(' ')).unwrap();
-            assert_eq!(cli.config.config, Some(PathBuf::from("a.toml")), "{line}");
-            assert_eq!(cli.config.set, ["x=1"], "{line}");
+            assert!(Cli::try_parse_from(line).is_err(), "{line:?}");
         }
     }
 }

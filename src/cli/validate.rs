@@ -13,14 +13,15 @@ pub(super) struct Validate {
     /// The configuration; the same as --config FILE
     #[arg(value_name = "FILE", conflicts_with = "config")]
     file: Option<PathBuf>,
+    #[command(flatten)]
+    config: ConfigArgs,
 }
 
 impl Validate {
     /// Code 0 where it could be run, 1 where it could not.
-    pub(super) fn run(self, mut args: ConfigArgs) -> ExitCode {
-        if self.file.is_some() {
-            args.config = self.file;
-        }
+    pub(super) fn run(self) -> ExitCode {
+        let mut args = self.config;
+        args.config = args.config.or(self.file);
         match args.load() {
             Ok(config) => {
                 for warning in &config.warnings {

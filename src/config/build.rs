@@ -230,9 +230,20 @@ fn read<T>(
                 if !at.table().is_some_and(|table| table.removed.contains(key)) {
                     findings.problem(at.origin.clone(), fault.sentence(name));
                 }
+                if node.stand_in(&path, key) {
+                    continue;
+                }
             }
             FaultKind::UnknownKey { .. } => {
                 findings.problem(node.place_of_key(&path), fault.sentence(name));
+            }
+            _ if matches!(at.value, Value::StandIn) => {
+                // Nothing serves in its place; its whole table goes.
+                let parent = path.split_last().map_or(&[][..], |(_, parent)| parent);
+                if !node.remove(parent) {
+                    return None;
+                }
+                continue;
             }
             _ => findings.problem(at.origin.clone(), fault.sentence(name)),
         }

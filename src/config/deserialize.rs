@@ -35,6 +35,7 @@ impl<'a> NodeDeserializer<'a> {
                 items: items.iter().enumerate(),
             }),
             Value::Table(table) => visitor.visit_map(Entries::new(table, None, &[])),
+            Value::StandIn => visitor.visit_str(""),
         }
     }
 
@@ -93,6 +94,11 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'_> {
             Value::String(text) => {
                 let text: StrDeserializer<'_, Fault> = text.as_str().into_deserializer();
                 visitor.visit_enum(text).map_err(|fault| self.guard(fault))
+            }
+            Value::StandIn => {
+                let text = variants.first().copied().unwrap_or_default();
+                let text: StrDeserializer<'_, Fault> = text.into_deserializer();
+                visitor.visit_enum(text)
             }
             other => Err(Fault::new(FaultKind::WrongType {
                 found: other.type_name().to_owned(),

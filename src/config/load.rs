@@ -91,10 +91,11 @@ fn parse(text: &str, findings: &mut Findings) -> Option<Node> {
             .map(|before| before.matches('\n').count());
         // One slip makes the parser stumble several times in its line.
         if line != last_line {
-            findings.problem(
-                span.into(),
-                format!("this is not TOML: {}", error.message()),
+            let sentence = format!(
+                "this is not TOML: {} (other mistakes are looked for once it is)",
+                error.message()
             );
+            findings.problem(span.into(), sentence);
         }
         last_line = line;
     }

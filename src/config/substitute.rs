@@ -132,8 +132,8 @@ fn expand(text: &str, sources: &Sources<'_>) -> Result<Expanded, Vec<Missing>> {
 
 fn look_up(inside: &str, sources: &Sources<'_>) -> Result<String, String> {
     match inside.split_once(':') {
-        Some(("env", name)) => look_up_env(name, sources.env),
-        Some(("file", path)) => {
+        Some(("env", name)) if !name.is_empty() => look_up_env(name, sources.env),
+        Some(("file", path)) if !path.is_empty() => {
             let text = std::fs::read_to_string(sources.folder.join(path))
                 .map_err(|error| format!("can not be read: {error}"))?;
             let trimmed = text.strip_suffix('\n').unwrap_or(&text);
@@ -160,5 +160,72 @@ fn look_up_env(name: &str, env: Env<'_>) -> Result<String, String> {
         (None, None) => Err(format!(
             "is not set; set the variable {name}, or give a default: ${{env:{name}:-default}}"
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn env(name: &str) -> Option<String> {
+        match name {
+            "HOST" => Some("backend".to_owned()),
+            "EMPTY" => Some(String::new()),
+            "NESTED" => Some("${env:HOST}$$".to_owned()),
+            _ => None,
+        }
+    }
+
+    fn filled(text: &str, folder: &Path) -> Result<(String, bool), Vec<String>> {
+        let sources = Sources { env: &env, folder };
+        match expand(text, &sources) {
+            Ok(expanded) => Ok((expanded.text, expanded.substituted)),
+            Err(missing) => Err(missing.into_iter().map(|m| m.sentence).collect()),
+        }
+    }
+
+    #[test]
+    fn references_are_filled_in_and_dollars_kept() {
+        for (text, expected, substituted) in [
+            ("http://${env:HOST}:1", "http://backend:1", true),
+            ("${env:HOST}${env:HOST}", "backendbackend", true),
+            ("${env:UNSET:-a:-b}", "a:-b", true),
+            ("${env:EMPTY:-default}", "default", true),
+            ("${env:UNSET:-}", "", true),
+            ("${env:EMPTY}", "", true),
+            ("$${env:HOST}", "${env:HOST}", false),
+            ("pa$word$", "pa$word$", false),
+            ("$$$$", "$$", false),
+        ] {
+            let filled = filled(text, Path::new(""));
+            assert_eq!(filled, Ok((expected.to_owned(), substituted)), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_was_filled_in_is_not_read_again() {
+        let (text, _) = filled("${env:NESTED}", Path::new("")).unwrap();
+        assert_eq!(text, "${env:HOST}$$");
+    }
+
+    #[test]
+    fn a_file_loses_its_last_line_break_only() {
+        let folder = tempfile::tempdir().unwrap();
+        for (content, expected) in [
+            ("key\n", "key"),
+            ("key\r\n", "key"),
+            ("a\n\n", "a\n"),
+            ("", ""),
+        ] {
+            std::fs::write(folder.path().join("token"), content).unwrap();
+            let (text, substituted) = filled("${file:token}", folder.path()).unwrap();
+            assert_eq!((text.as_str(), substituted), (expected, true));
+        }
+    }
+
+    #[test]
+    fn everything_missing_in_one_string_is_told() {
+        let missing = filled("${env:A} ${env:} ${x} ${env:B", Path::new("")).unwrap_err();
+        assert_eq!(missing.len(), 4, "{missing:?}");
     }
 }

@@ -46,6 +46,9 @@ pub(super) enum Value {
     Datetime,
     Array(Vec<Node>),
     Table(Table),
+    /// Stands where a key was missing or wrong, and has been reported, so that the rest of its
+    /// table can still be read and checked. No config is made of it.
+    StandIn,
 }
 
 /// The keys of a table.
@@ -191,6 +194,31 @@ impl Node {
         }
     }
 
+    /// Puts a stand-in for a required key into the table at `path`. False if there has been one
+    /// already, so that it did not serve.
+    pub(super) fn stand_in(&mut self, path: &[Step], key: &str) -> bool {
+        let Some((step, rest)) = path.split_first() else {
+            let origin = self.origin.clone();
+            let Some(table) = self.table_mut() else {
+                return false;
+            };
+            table.removed.insert(key.to_owned());
+            let entry = Entry {
+                key: origin.clone(),
+                node: Self::new(Value::StandIn, origin),
+            };
+            return table.entries.insert(key.to_owned(), entry).is_none();
+        };
+        let child = match (step, &mut self.value) {
+            (Step::Key(key), Value::Table(table)) => {
+                table.entries.get_mut(key).map(|entry| &mut entry.node)
+            }
+            (Step::Index(index), Value::Array(items)) => items.get_mut(*index),
+            _ => None,
+        };
+        child.is_some_and(|child| child.stand_in(rest, key))
+    }
+
     fn length(&self) -> usize {
         match &self.value {
             Value::Array(items) => items.len(),
@@ -218,6 +246,7 @@ impl Value {
             Self::Datetime => "a date",
             Self::Array(_) => "an array",
             Self::Table(_) => "a table",
+            Self::StandIn => "nothing",
         }
     }
 }

@@ -10,12 +10,14 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::backoff::Backoff;
-use super::breaker::{Breaker, Permit};
+use super::breaker::{Breaker, BreakerState, Change, Pass, Permit};
 use super::lane::{Lane, Next};
 use super::shipment::Shipment;
 use crate::batch::Batch;
 use crate::component::{Delivered, Exporter, Failure};
+use crate::limited;
 use crate::shutdown::Drain;
+use crate::telemetry::lanes::{self, Attempt};
 use crate::telemetry::ledger::{Fate, Reason};
 
 /// The one task that empties a lane.
@@ -34,6 +36,8 @@ pub struct Sender {
 /// An attempt that is over.
 struct Landed {
     shipment: Shipment,
+    pass: Pass,
+    attempt: Attempt,
     outcome: Result<Delivered, Failure>,
 }
 
@@ -90,77 +94,155 @@ impl Sender {
         if let Some(paused) = self.paused.filter(|paused| *paused > now) {
             return Step::Wait(Some(paused));
         }
-        match self.breaker.permit(now) {
-            Permit::Go | Permit::Probe => {}
+        let pass = match self.breaker.permit(now) {
+            Permit::Pass(pass) => pass,
             Permit::Wait(until) => return Step::Wait(until),
-        }
+        };
         match self.lane.take(now) {
-            Some(shipment) => self.fly(shipment),
-            None => self.breaker.release(),
+            Some(shipment) => self.fly(shipment, pass),
+            None => self.breaker.abandon(pass, now),
         }
+        self.show_breaker();
         Step::Flown
     }
 
-    fn fly(&mut self, shipment: Shipment) {
+    fn fly(&mut self, shipment: Shipment, pass: Pass) {
         let exporter = Arc::clone(&self.exporter);
         let mut aborted = self.aborted.subscribe();
         let limit = self.lane.config.timeout;
+        let attempt = self.lane.stats.attempt(shipment.attempts > 0);
         self.flights.push(Box::pin(async move {
             let outcome = tokio::select! {
-                outcome = attempt(exporter.as_ref(), &shipment.batch, limit) => outcome,
+                outcome = try_once(exporter.as_ref(), &shipment.batch, limit) => outcome,
                 _ = aborted.wait_for(|aborted| *aborted) => Err(Failure::Retryable {
                     after: None,
                     cause: "given up at the shutdown deadline".to_owned(),
                 }),
             };
-            Landed { shipment, outcome }
+            Landed { shipment, pass, attempt, outcome }
         }));
     }
 
     fn land(&mut self, landed: Landed) {
         let flowing = landed.outcome.is_ok();
-        self.judge(landed);
+        let Landed { shipment, pass, attempt, outcome } = landed;
+        match outcome {
+            Ok(Delivered { rejected }) => {
+                attempt.succeeded(shipment.batch.bytes() as u64);
+                let change = self.breaker.success(pass);
+                self.tell(change);
+                self.delivered(shipment, rejected);
+            }
+            Err(Failure::Permanent { cause }) => {
+                attempt.failed(&cause);
+                // It answers, so it is there: what is wrong is the request.
+                let change = self.breaker.success(pass);
+                self.tell(change);
+                self.refused(shipment, &cause);
+            }
+            Err(Failure::Retryable { after, cause }) => {
+                attempt.failed(&cause);
+                self.failed(shipment, pass, after, &cause);
+            }
+        }
+        self.show_breaker();
         self.lane.set_flowing(flowing);
     }
 
-    fn judge(&mut self, Landed { mut shipment, outcome }: Landed) {
-        let now = Instant::now();
-        match outcome {
-            Ok(Delivered { rejected }) => {
-                self.breaker.success(now);
-                if rejected > 0 {
-                    tracing::warn!(exporter = %self.lane.name, rejected, "the destination rejected items");
-                }
-                shipment.receipt.settle_delivered(rejected);
-            }
-            Err(Failure::Permanent { cause }) => {
-                // It answers, so it is there: what is wrong is the request.
-                self.breaker.success(now);
-                let items = shipment.receipt.items();
-                tracing::error!(exporter = %self.lane.name, items, cause, "refused for good; dropped");
-                shipment.receipt.settle(Fate::Dropped(Reason::Permanent));
-            }
-            Err(Failure::Retryable { after, cause }) => {
-                self.breaker.failure(now, rand::random());
-                self.paused = after.map(|after| now + after).max(self.paused);
-                shipment.attempts += 1;
-                tracing::warn!(exporter = %self.lane.name, attempts = shipment.attempts, cause, "will try again");
-                let limit = self.lane.config.retry_on_failure.max_elapsed_time;
-                if limit > Duration::ZERO && now >= shipment.batch.received + limit {
-                    shipment.receipt.settle(Fate::Dropped(Reason::RetriesExhausted));
-                    return;
-                }
-                shipment.due = now + self.backoff.delay(shipment.attempts, rand::random(), after);
-                self.lane.put_back(shipment);
-            }
+    fn delivered(&self, shipment: Shipment, rejected: u64) {
+        if rejected > 0 {
+            limited!(
+                warn,
+                exporter = %self.lane.name,
+                rejected,
+                "the destination rejected items one by one; they are not sent again"
+            );
         }
+        shipment.receipt.settle_delivered(rejected);
+    }
+
+    fn refused(&self, shipment: Shipment, cause: &str) {
+        limited!(
+            error,
+            exporter = %self.lane.name,
+            signal = shipment.batch.signal.name(),
+            items = shipment.receipt.items(),
+            cause,
+            "the destination refused a request for good; its items are dropped"
+        );
+        shipment.receipt.settle(Fate::Dropped(Reason::Permanent));
+    }
+
+    fn failed(
+        &mut self,
+        mut shipment: Shipment,
+        pass: Pass,
+        after: Option<Duration>,
+        cause: &str,
+    ) {
+        let now = Instant::now();
+        limited!(
+            warn,
+            exporter = %self.lane.name,
+            attempts = shipment.attempts + 1,
+            cause,
+            "an attempt failed and will be repeated"
+        );
+        let change = self.breaker.failure(pass, now, rand::random());
+        self.tell(change);
+        if let Some(after) = after {
+            let until = now + after;
+            self.paused = self.paused.max(Some(until));
+            self.lane.stats.pause_until(until);
+        }
+        shipment.attempts = shipment.attempts.saturating_add(1);
+        let delay = self.backoff.delay(shipment.attempts, rand::random(), after);
+        let age = now.saturating_duration_since(shipment.batch.received);
+        if self.backoff.gives_up(age, delay) {
+            limited!(
+                error,
+                exporter = %self.lane.name,
+                items = shipment.receipt.items(),
+                cause,
+                "items are dropped: tried for as long as retry_on_failure.max_elapsed_time allows"
+            );
+            shipment.receipt.settle(Fate::Dropped(Reason::RetriesExhausted));
+            return;
+        }
+        shipment.due = now + delay;
+        self.lane.put_back(shipment);
+    }
+
+    /// A breaker's change is said each time: it is what an operator looks for.
+    fn tell(&self, change: Option<Change>) {
+        match change {
+            None => {}
+            Some(Change::Closed) => tracing::info!(
+                exporter = %self.lane.name,
+                "breaker closed: the destination takes requests again"
+            ),
+            Some(Change::Opened { until }) => tracing::warn!(
+                exporter = %self.lane.name,
+                probe_in = ?until.saturating_duration_since(Instant::now()),
+                "breaker open: no requests are sent until the next probe"
+            ),
+        }
+    }
+
+    fn show_breaker(&self) {
+        let state = match self.breaker.state() {
+            BreakerState::Closed => lanes::Breaker::Closed,
+            BreakerState::Open => lanes::Breaker::Open,
+            BreakerState::HalfOpen => lanes::Breaker::HalfOpen,
+        };
+        self.lane.stats.set_breaker(state, self.breaker.next_probe());
     }
 
     /// Gives up what is under way and what waits; nothing is left when all went well.
     async fn give_up(&mut self) {
         self.aborted.send_replace(true);
         let mut items = 0;
-        while let Some(Landed { shipment, outcome }) = self.flights.next().await {
+        while let Some(Landed { shipment, outcome, .. }) = self.flights.next().await {
             match outcome {
                 Ok(Delivered { rejected }) => shipment.receipt.settle_delivered(rejected),
                 Err(_) => {
@@ -189,7 +271,7 @@ enum Step {
     Wait(Option<Instant>),
 }
 
-async fn attempt(
+async fn try_once(
     exporter: &dyn Exporter,
     batch: &Batch,
     limit: Duration,

@@ -40,6 +40,32 @@ fn budget(config: &Config, site: &mut Site<'_>) {
         let sentence = format!("`memory_budget` wants {LEAST_BUDGET} or more, or \"auto\"");
         return site.problem(path, &[], sentence);
     }
+    request_limits(budget, config, site);
+    greedy_lanes(budget, config, site);
+}
+
+/// What takes no part in the acknowledgement must not be able to hold everybody up.
+fn greedy_lanes(budget: ByteSize, config: &Config, site: &mut Site<'_>) {
+    for (name, exporter) in &config.exporters {
+        let lane = &exporter.lane;
+        let origin = site.node.place(&["exporters", name]);
+        if let Some(origin) = origin
+            && !lane.required
+            && lane.queue.max_bytes >= budget
+        {
+            site.findings.warning(
+                origin,
+                format!(
+                    "exporters.{name} is not required, but its `queue.max_bytes` is as large as \
+                     `intake.memory_budget`: when its destination hangs, it can spend the whole \
+                     budget, and clients are refused"
+                ),
+            );
+        }
+    }
+}
+
+fn request_limits(budget: ByteSize, config: &Config, site: &mut Site<'_>) {
     for (name, receiver) in &config.receivers {
         let ReceiverConfig::Otlp(otlp) = receiver;
         let grpc = otlp.grpc.as_ref().map(|grpc| grpc.max_recv_msg_size);
