@@ -1,6 +1,12 @@
 //! The house rules, as tests: what a reviewer would otherwise have to look for every time.
 //! They read the sources as text, so a rule that is broken is named with its file and line.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot go on fails"
+)]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
