@@ -55,10 +55,7 @@ impl App {
         for (name, receiver) in &config.receivers {
             let ReceiverConfig::Otlp(otlp) = receiver;
             let fed = feeds(name, config, &pipelines);
-            let takes = Signal::ALL
-                .into_iter()
-                .filter(|s| !fed[*s as usize].is_empty())
-                .collect();
+            let takes = Signal::ALL.into_iter().filter(|s| !fed[*s as usize].is_empty()).collect();
             let validation = match otlp.validation {
                 ValidationConfig::Full => Validation::Full,
                 ValidationConfig::Items => Validation::Items,
@@ -75,8 +72,7 @@ impl App {
             let gates = route.gates();
             let intake = Intake::new(budget.clone(), door, gates, takes, route.onward());
             let listeners = Listeners::bind(name, otlp).await?;
-            app.tasks
-                .spawn(listeners.serve(intake, app.receiving.drain()));
+            app.tasks.spawn(listeners.serve(intake, app.receiving.drain()));
         }
         Ok(app)
     }
@@ -88,10 +84,8 @@ impl App {
     ) -> Result<BTreeMap<String, Arc<Lane>>, String> {
         let mut lanes = BTreeMap::new();
         for (name, entry) in &config.exporters {
-            let exporter = entry
-                .kind
-                .build(workers)
-                .map_err(|problem| format!("exporters.{name}: {problem}"))?;
+            let exporter =
+                entry.kind.build(workers).map_err(|problem| format!("exporters.{name}: {problem}"))?;
             let limits = Limits::new(&entry.lane.batch, entry.kind.encoding());
             let accounts = self.ledger.accounts(name);
             let lane = Arc::new(Lane::new(name, entry.lane.clone(), limits, accounts));
@@ -122,15 +116,9 @@ fn build_pipelines(
         .pipelines
         .iter()
         .map(|(name, pipeline)| {
-            let lanes = pipeline
-                .exporters
-                .iter()
-                .filter_map(|name| lanes.get(name).cloned());
-            let built = Pipeline {
-                name: name.clone(),
-                processors: Vec::new(),
-                lanes: lanes.collect(),
-            };
+            let lanes = pipeline.exporters.iter().filter_map(|name| lanes.get(name).cloned());
+            let built =
+                Pipeline { name: name.clone(), processors: Vec::new(), lanes: lanes.collect() };
             (name.clone(), Arc::new(built))
         })
         .collect()
@@ -148,10 +136,7 @@ fn feeds(
             .iter()
             .filter(|(_, pipeline)| pipeline.receivers.iter().any(|name| name == receiver))
             .filter(|(_, pipeline)| {
-                pipeline
-                    .signals
-                    .as_ref()
-                    .is_none_or(|signals| signals.contains(&signal))
+                pipeline.signals.as_ref().is_none_or(|signals| signals.contains(&signal))
             })
             .filter_map(|(name, _)| pipelines.get(name).cloned())
             .collect()

@@ -159,14 +159,7 @@ impl Intake {
         onward: Onward,
     ) -> Self {
         let expected = Arc::new(AtomicUsize::new(MIN_EXPECTED));
-        Self {
-            budget,
-            door,
-            gates: Arc::new(gates),
-            takes: takes.into(),
-            expected,
-            onward,
-        }
+        Self { budget, door, gates: Arc::new(gates), takes: takes.into(), expected, onward }
     }
 
     /// When a client that waits for `timeout` must have its answer: in `max_wait`, and never
@@ -184,25 +177,15 @@ impl Intake {
         deadline: Instant,
     ) -> Result<Admission, Refused> {
         if self.door.draining.load(Ordering::Relaxed) {
-            return Err(Refused::Draining {
-                retry_after: jittered(Duration::from_secs(1)),
-            });
+            return Err(Refused::Draining { retry_after: jittered(Duration::from_secs(1)) });
         }
-        let gates = self
-            .gates
-            .get(signal as usize)
-            .map_or(&[][..], Vec::as_slice);
+        let gates = self.gates.get(signal as usize).map_or(&[][..], Vec::as_slice);
         for gate in gates {
             (gate.pace)().await;
         }
         if gates.iter().all(|gate| gate.room.has_room()) {
             match self.budget.try_reserve(bytes) {
-                Ok(reservation) => {
-                    return Ok(Admission {
-                        reservation,
-                        deadline,
-                    });
-                }
+                Ok(reservation) => return Ok(Admission { reservation, deadline }),
                 Err(Unpaid::TooLarge) => return Err(self.above_budget()),
                 Err(Unpaid::Spent) => {}
             }
@@ -211,18 +194,11 @@ impl Intake {
             return Err(self.overloaded("too many requests are held already", gates));
         };
         match timeout_at(deadline, self.hold(gates, bytes)).await {
-            Ok(Ok(reservation)) => Ok(Admission {
-                reservation,
-                deadline,
-            }),
+            Ok(Ok(reservation)) => Ok(Admission { reservation, deadline }),
             Ok(Err(_too_large)) => Err(self.above_budget()),
             Err(_elapsed) => {
                 let full = gates.iter().any(|gate| !gate.room.has_room());
-                let what = if full {
-                    "a queue is full"
-                } else {
-                    "the memory budget is spent"
-                };
+                let what = if full { "a queue is full" } else { "the memory budget is spent" };
                 Err(self.overloaded(what, gates))
             }
         }
@@ -282,9 +258,7 @@ impl Intake {
     }
 
     fn above_budget(&self) -> Refused {
-        Refused::TooLarge {
-            limit: usize::try_from(self.budget.limit()).unwrap_or(usize::MAX),
-        }
+        Refused::TooLarge { limit: usize::try_from(self.budget.limit()).unwrap_or(usize::MAX) }
     }
 
     fn overloaded(&self, what: &'static str, gates: &[Gate]) -> Refused {
@@ -294,10 +268,7 @@ impl Intake {
             .map(|gate| (gate.retry_after)())
             .max()
             .unwrap_or(Duration::from_secs(1));
-        Refused::Overloaded {
-            retry_after: jittered(retry_after),
-            what,
-        }
+        Refused::Overloaded { retry_after: jittered(retry_after), what }
     }
 }
 
@@ -305,6 +276,7 @@ impl Intake {
 pub fn jittered(delay: Duration) -> Duration {
     delay.mul_f64(1.0 + rand::rng().random_range(0.0..0.25))
 }
+
 
 /// `[intake]`
 #[derive(Clone, Debug, Deserialize)]

@@ -119,23 +119,13 @@ impl Sender {
                     cause: "given up at the shutdown deadline".to_owned(),
                 }),
             };
-            Landed {
-                shipment,
-                pass,
-                attempt,
-                outcome,
-            }
+            Landed { shipment, pass, attempt, outcome }
         }));
     }
 
     fn land(&mut self, landed: Landed) {
         let flowing = landed.outcome.is_ok();
-        let Landed {
-            shipment,
-            pass,
-            attempt,
-            outcome,
-        } = landed;
+        let Landed { shipment, pass, attempt, outcome } = landed;
         match outcome {
             Ok(Delivered { rejected }) => {
                 attempt.succeeded(shipment.batch.bytes() as u64);
@@ -183,7 +173,13 @@ impl Sender {
         shipment.receipt.settle(Fate::Dropped(Reason::Permanent));
     }
 
-    fn failed(&mut self, mut shipment: Shipment, pass: Pass, after: Option<Duration>, cause: &str) {
+    fn failed(
+        &mut self,
+        mut shipment: Shipment,
+        pass: Pass,
+        after: Option<Duration>,
+        cause: &str,
+    ) {
         let now = Instant::now();
         limited!(
             warn,
@@ -210,9 +206,7 @@ impl Sender {
                 cause,
                 "items are dropped: tried for as long as retry_on_failure.max_elapsed_time allows"
             );
-            shipment
-                .receipt
-                .settle(Fate::Dropped(Reason::RetriesExhausted));
+            shipment.receipt.settle(Fate::Dropped(Reason::RetriesExhausted));
             return;
         }
         shipment.due = now + delay;
@@ -241,19 +235,14 @@ impl Sender {
             BreakerState::Open => lanes::Breaker::Open,
             BreakerState::HalfOpen => lanes::Breaker::HalfOpen,
         };
-        self.lane
-            .stats
-            .set_breaker(state, self.breaker.next_probe());
+        self.lane.stats.set_breaker(state, self.breaker.next_probe());
     }
 
     /// Gives up what is under way and what waits; nothing is left when all went well.
     async fn give_up(&mut self) {
         self.aborted.send_replace(true);
         let mut items = 0;
-        while let Some(Landed {
-            shipment, outcome, ..
-        }) = self.flights.next().await
-        {
+        while let Some(Landed { shipment, outcome, .. }) = self.flights.next().await {
             match outcome {
                 Ok(Delivered { rejected }) => shipment.receipt.settle_delivered(rejected),
                 Err(_) => {

@@ -69,10 +69,7 @@ where
 }
 
 async fn pause_after(error: &io::Error) {
-    let own = [
-        io::ErrorKind::ConnectionAborted,
-        io::ErrorKind::ConnectionReset,
-    ];
+    let own = [io::ErrorKind::ConnectionAborted, io::ErrorKind::ConnectionReset];
     if !own.contains(&error.kind()) {
         tracing::warn!(%error, "cannot accept connections; trying again");
         sleep(ACCEPT_PAUSE).await;

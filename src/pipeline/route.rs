@@ -64,16 +64,8 @@ impl Route {
 
     async fn take(self: Arc<Self>, request: Request) -> Result<Accepted, Refused> {
         let (signal, deadline) = (request.signal, request.deadline);
-        let Prepared {
-            branches,
-            items,
-            accepted,
-        } = self.prepare(request).await?;
-        let prepared = Prepared {
-            branches,
-            items,
-            accepted: Accepted::default(),
-        };
+        let Prepared { branches, items, accepted } = self.prepare(request).await?;
+        let prepared = Prepared { branches, items, accepted: Accepted::default() };
         fan_out::offer(prepared, deadline, self.acknowledge).await?;
         self.ledger.receive(signal, items);
         Ok(accepted)
@@ -88,10 +80,7 @@ impl Route {
     }
 
     fn work(&self, request: Request) -> Result<Prepared, Refused> {
-        let pipelines = self
-            .pipelines
-            .get(request.signal as usize)
-            .map_or(&[][..], Vec::as_slice);
+        let pipelines = self.pipelines.get(request.signal as usize).map_or(&[][..], Vec::as_slice);
         worker::prepare(request, &self.budget, pipelines, self.validation)
     }
 }

@@ -32,14 +32,7 @@ pub fn prepare(
     pipelines: &[Arc<Pipeline>],
     validation: Validation,
 ) -> Result<Prepared, Refused> {
-    let Request {
-        signal,
-        body,
-        encoding,
-        limit,
-        mut reservation,
-        ..
-    } = request;
+    let Request { signal, body, encoding, limit, mut reservation, .. } = request;
     let (plain, encoded) = match encoding {
         None => (body, None),
         Some(encoding) => {
@@ -61,11 +54,7 @@ pub fn prepare(
         encoded,
         reservations: SmallVec::from_elem(Arc::new(reservation), 1),
     };
-    Ok(Prepared {
-        branches: process(batch, pipelines),
-        items,
-        accepted,
-    })
+    Ok(Prepared { branches: process(batch, pipelines), items, accepted })
 }
 
 type Checked = (Bytes, Option<(compression::Encoding, Bytes)>, u64, Accepted);
@@ -81,20 +70,14 @@ fn check(
         return Ok((plain, encoded, walked.items, Accepted::default()));
     };
     let rest = Bytes::from(walk::without_rejected(signal, &plain));
-    let accepted = Accepted {
-        rejected: rejected.items,
-        message: rejected.first.to_string(),
-    };
+    let accepted = Accepted { rejected: rejected.items, message: rejected.first.to_string() };
     Ok((rest, None, walked.items, accepted))
 }
 
 fn process(batch: Batch, pipelines: &[Arc<Pipeline>]) -> SmallVec<[(Arc<Pipeline>, Batch); 1]> {
     let run = |pipeline: &Arc<Pipeline>| {
         let batch = batch.clone();
-        let batch = pipeline
-            .processors
-            .iter()
-            .fold(batch, |batch, next| next.process(batch));
+        let batch = pipeline.processors.iter().fold(batch, |batch, next| next.process(batch));
         (Arc::clone(pipeline), batch)
     };
     pipelines.iter().map(run).collect()
@@ -119,16 +102,12 @@ fn refuse(error: InflateError, limit: usize) -> Refused {
             retry_after: jittered(std::time::Duration::from_secs(1)),
             what: "the memory budget is spent",
         },
-        InflateError::Damaged(what) => Refused::Invalid {
-            field: String::new(),
-            problem: what.to_string(),
-        },
+        InflateError::Damaged(what) => {
+            Refused::Invalid { field: String::new(), problem: what.to_string() }
+        }
     }
 }
 
 fn invalid(malformed: Malformed) -> Refused {
-    Refused::Invalid {
-        field: malformed.field.clone(),
-        problem: malformed.to_string(),
-    }
+    Refused::Invalid { field: malformed.field.clone(), problem: malformed.to_string() }
 }

@@ -57,18 +57,10 @@ impl Grpc {
                 Status::new(GrpcCode::Unimplemented, problem)
             })?;
         let encoding = encoding(request.headers())?;
-        let patience = request
-            .headers()
-            .get("grpc-timeout")
-            .and_then(parse_grpc_timeout);
+        let patience = request.headers().get("grpc-timeout").and_then(parse_grpc_timeout);
         let deadline = self.intake.deadline(patience);
-        let request = self
-            .read(signal, request.into_body(), encoding, deadline)
-            .await?;
-        self.intake
-            .submit(request)
-            .await
-            .map_err(|refused| refusal::grpc(&refused))
+        let request = self.read(signal, request.into_body(), encoding, deadline).await?;
+        self.intake.submit(request).await.map_err(|refused| refusal::grpc(&refused))
     }
 
     /// Reads the one message of the call, once it is paid for.
@@ -81,23 +73,15 @@ impl Grpc {
     ) -> Result<intake::Request, Status> {
         let refuse = |refused: Refused| refusal::grpc(&refused);
         let expected = self.intake.expected();
-        let mut admission = self
-            .intake
-            .admit(signal, expected, deadline)
-            .await
-            .map_err(refuse)?;
+        let mut admission =
+            self.intake.admit(signal, expected, deadline).await.map_err(refuse)?;
         let mut prefix = Prefix::default();
-        let first = timeout(READ_TIMEOUT, prefix.read(&mut body))
-            .await
-            .map_err(|_| slow())??;
+        let first = timeout(READ_TIMEOUT, prefix.read(&mut body)).await.map_err(|_| slow())??;
         let length = prefix.length();
         if length > self.limit {
             return Err(refuse(Refused::TooLarge { limit: self.limit }));
         }
-        self.intake
-            .settle_length(&mut admission, length)
-            .await
-            .map_err(refuse)?;
+        self.intake.settle_length(&mut admission, length).await.map_err(refuse)?;
         let joined = Joined::new(first, length);
         let message = timeout(READ_TIMEOUT, joined.read(&mut body))
             .await
@@ -174,9 +158,7 @@ pub(super) async fn next_data(body: &mut Incoming) -> Result<Option<Bytes>, Read
 }
 
 fn encoding(headers: &HeaderMap) -> Result<Option<Encoding>, Status> {
-    let Some(value) = headers.get("grpc-encoding") else {
-        return Ok(None);
-    };
+    let Some(value) = headers.get("grpc-encoding") else { return Ok(None) };
     let name = value.to_str().unwrap_or("?");
     compression::parse_coding(name).map_err(|_| {
         let problem = format!("grpc-encoding {name:?} is not supported: use gzip or zstd");
@@ -185,10 +167,7 @@ fn encoding(headers: &HeaderMap) -> Result<Option<Encoding>, Status> {
 }
 
 fn not_grpc(request: &Request<Incoming>) -> Option<Response<Answer>> {
-    let kind = request
-        .headers()
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok());
+    let kind = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let status = if request.method() != Method::POST {
         StatusCode::METHOD_NOT_ALLOWED
     } else if !kind.is_some_and(|kind| kind.starts_with("application/grpc")) {
@@ -196,10 +175,7 @@ fn not_grpc(request: &Request<Incoming>) -> Option<Response<Answer>> {
     } else {
         return None;
     };
-    let mut response = Response::new(Answer {
-        data: None,
-        trailers: None,
-    });
+    let mut response = Response::new(Answer { data: None, trailers: None });
     *response.status_mut() = status;
     Some(response)
 }
@@ -229,29 +205,18 @@ impl Answer {
         let data = if accepted.rejected == 0 && accepted.message.is_empty() {
             Bytes::from_static(&[0; 5])
         } else {
-            framed(&response::partial_success(
-                accepted.rejected,
-                &accepted.message,
-            ))
+            framed(&response::partial_success(accepted.rejected, &accepted.message))
         };
         let mut trailers = HeaderMap::with_capacity(1);
         trailers.insert("grpc-status", HeaderValue::from_static("0"));
-        grpc_response(Self {
-            data: Some(data),
-            trailers: Some(trailers),
-        })
+        grpc_response(Self { data: Some(data), trailers: Some(trailers) })
     }
 
     /// Trailers only: everything stands in the headers.
     fn failure(status: &Status) -> Response<Self> {
-        let mut response = grpc_response(Self {
-            data: None,
-            trailers: None,
-        });
+        let mut response = grpc_response(Self { data: None, trailers: None });
         response.headers_mut().extend(grpc_trailers(status));
-        response
-            .headers_mut()
-            .insert("grpc-accept-encoding", ACCEPTED);
+        response.headers_mut().insert("grpc-accept-encoding", ACCEPTED);
         response
     }
 }
@@ -283,11 +248,7 @@ impl http_body::Body for Answer {
         if let Some(data) = self.data.take() {
             return Poll::Ready(Some(Ok(Frame::data(data))));
         }
-        Poll::Ready(
-            self.trailers
-                .take()
-                .map(|trailers| Ok(Frame::trailers(trailers))),
-        )
+        Poll::Ready(self.trailers.take().map(|trailers| Ok(Frame::trailers(trailers))))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -67,8 +67,7 @@ async fn bind(endpoint: &str, key: &str) -> Result<TcpListener, String> {
 }
 
 fn limits(keepalive: &KeepaliveConfig, budget: &Budget) -> Limits {
-    let affordable =
-        usize::try_from(budget.limit() / u64::from(window(budget))).unwrap_or(usize::MAX);
+    let affordable = usize::try_from(budget.limit() / u64::from(window(budget))).unwrap_or(usize::MAX);
     let max_connections = match keepalive.max_connections {
         0 => affordable.clamp(64, 4096),
         set => set,
@@ -98,3 +97,4 @@ fn http2(config: &GrpcConfig, budget: &Budget) -> Builder<TokioExecutor> {
         .auto_date_header(false);
     builder
 }
+

@@ -20,9 +20,8 @@ pub(super) fn grpc(refused: &Refused) -> Status {
         Refused::Invalid { field, problem } => {
             Status::invalid_argument(problem.clone(), field, problem)
         }
-        Refused::Undeliverable => Status::new(
-            GrpcCode::FailedPrecondition,
-            "the destination refused it for good",
-        ),
+        Refused::Undeliverable => {
+            Status::new(GrpcCode::FailedPrecondition, "the destination refused it for good")
+        }
     }
 }
