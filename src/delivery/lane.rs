@@ -231,13 +231,13 @@ impl Lane {
     }
 
     /// What the sender can do next; if nothing, it is woken by the next parcel.
-    pub(super) fn next(&self, now: Instant, under_way: bool) -> Next {
+    pub(super) fn next(&self, now: Instant, last: Option<Instant>) -> Next {
         let mut state = self.lock();
         if state.shipments.iter().any(|shipment| shipment.due <= now) {
             return Next::Ready;
         }
         let retry = state.shipments.iter().map(|shipment| shipment.due).min();
-        let fresh = match self.limits.due(&state.queue, now, under_way) {
+        let fresh = match self.limits.due(&state.queue, now, last) {
             Some(Due::Now(_)) => return Next::Ready,
             Some(Due::At { until, enough_bytes }) => {
                 state.wanted_bytes = Some(enough_bytes);

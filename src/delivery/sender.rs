@@ -26,6 +26,8 @@ pub struct Sender {
     exporter: Arc<dyn Exporter>,
     breaker: Breaker,
     backoff: Backoff,
+    /// When the last attempt began.
+    last: Option<Instant>,
     /// The destination asked for quiet until then.
     paused: Option<Instant>,
     /// The later of that and the breaker's next probe, as the lane knows it.
@@ -51,6 +53,7 @@ impl Sender {
             backoff: Backoff::new(&lane.config.retry_on_failure),
             lane,
             exporter,
+            last: None,
             paused: None,
             blocked: None,
             flights: FuturesUnordered::new(),
@@ -89,7 +92,7 @@ impl Sender {
         if self.flights.len() >= self.lane.config.max_in_flight {
             return Step::Wait(None);
         }
-        match self.lane.next(now, !self.flights.is_empty()) {
+        match self.lane.next(now, self.last) {
             Next::Empty => return Step::Empty,
             Next::At(at) => return Step::Wait(Some(at)),
             Next::Ready => {}
@@ -102,7 +105,10 @@ impl Sender {
             Permit::Wait(until) => return Step::Wait(until),
         };
         match self.lane.take(now) {
-            Some(shipment) => self.fly(shipment, pass),
+            Some(shipment) => {
+                self.last = Some(now);
+                self.fly(shipment, pass);
+            }
             None => self.breaker.abandon(pass, now),
         }
         self.show_breaker();

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use http_body::Body;
 use hyper::client::conn::http2::{Builder, SendRequest};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::Instant;
 
+use super::corked::Corked;
 use super::dial::{Target, dial, replace_at};
 
 /// One connection to one target, shared by all requests to it.
@@ -48,7 +49,7 @@ where
         if let Some(sender) = self.current() {
             return Ok(sender);
         }
-        let stream = TokioIo::new(dial(&self.target).await?);
+        let stream = Corked::new(dial(&self.target).await?);
         let (sender, connection) = Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .keep_alive_interval(PING_INTERVAL)

@@ -8,9 +8,9 @@ use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper_util::rt::TokioIo;
 use tokio::time::Instant;
 
+use super::corked::Corked;
 use super::dial::{Target, dial, replace_at};
 
 /// Idle connections to one target. How many there can be is bounded by how many requests its
@@ -43,7 +43,7 @@ where
                 return Ok(connection);
             }
         }
-        let stream = TokioIo::new(dial(&self.target).await?);
+        let stream = Corked::new(dial(&self.target).await?);
         let (sender, connection) = handshake(stream).await.map_err(io::Error::other)?;
         // It ends with its handle; what went wrong on it, the request is told.
         tokio::spawn(async move { drop(connection.await) });
