@@ -43,7 +43,8 @@ pub enum MemoryBudget {
 
 impl<'de> Deserialize<'de> for MemoryBudget {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
+        let wanted = "a size with its unit, such as \"64MiB\", or \"auto\"";
+        let text = units::text(deserializer, wanted)?;
         if text == "auto" {
             return Ok(Self::Auto);
         }

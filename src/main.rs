@@ -1,18 +1,5 @@
-//! The `otlpd` binary.
+//! The `otlpd` binary: everything is in the library.
 
-use std::process::ExitCode;
-
-use clap::Parser;
-use otlpd::cli::bench;
-
-#[derive(Parser, Debug)]
-#[command(name = "otlpd", version)]
-enum Cli {
-    /// Measure a pipeline and account for every item that goes through it
-    Bench(bench::BenchArgs),
-}
-
-fn main() -> ExitCode {
-    let Cli::Bench(args) = Cli::parse();
-    bench::run(args)
+fn main() -> std::process::ExitCode {
+    otlpd::cli::main()
 }

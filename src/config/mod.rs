@@ -1,1 +1,229 @@
-//! (to be written)
+//! What an operator writes: one TOML file, read into types that can not be wrong, every mistake
+//! in it reported at once.
+//!
+//! The way of a file: [`load`](Config::load) parses it into a tree that keeps the place of every
+//! key, `overrides` lays the `--set` options over it, `substitute` fills in `${env:NAME}` and
+//! `${file:PATH}`, `build` reads the tree into the types that the rooms declare, and `check`
+//! looks at what only makes sense together.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::delivery::config::LaneConfig;
+use crate::exporters::ExporterConfig;
+use crate::intake::IntakeConfig;
+use crate::otlp::Signal;
+use crate::processors::ProcessorConfig;
+use crate::receivers::ReceiverConfig;
+use crate::units;
+
+mod build;
+mod check;
+mod deserialize;
+mod fault;
+mod load;
+mod not_yet;
+mod overrides;
+mod problem;
+mod substitute;
+mod suggest;
+pub mod summary;
+mod tree;
+
+pub use load::Env;
+pub use problem::{Problem, Problems};
+
+/// Everything that an operator can set.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `[intake]`: the memory budget, and what a success answer means.
+    pub intake: IntakeConfig,
+    /// `[admin]`: the listener for health, status and metrics.
+    pub admin: AdminConfig,
+    /// `[log]`: what otlpd says about itself on standard error.
+    pub log: LogConfig,
+    /// `[shutdown]`: how long the drain may take.
+    pub shutdown: ShutdownConfig,
+    /// `[process]`: how much of the machine is used.
+    pub process: ProcessConfig,
+    /// `[receivers.NAME]`
+    pub receivers: BTreeMap<String, ReceiverConfig>,
+    /// `[processors.NAME]`
+    pub processors: BTreeMap<String, ProcessorConfig>,
+    /// `[exporters.NAME]`
+    pub exporters: BTreeMap<String, ExporterEntry>,
+    /// `[pipelines.NAME]`
+    pub pipelines: BTreeMap<String, PipelineConfig>,
+    /// What is allowed but probably not meant; each is one line to log at the start.
+    pub warnings: Vec<Problem>,
+}
+
+/// One `[exporters.NAME]`: the keys of its lane, and those of its type.
+#[derive(Clone, Debug)]
+pub struct ExporterEntry {
+    /// Queue, batches, retries: the same keys for every type.
+    pub lane: LaneConfig,
+    /// The destination.
+    pub kind: ExporterConfig,
+}
+
+/// `[admin]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AdminConfig {
+    /// Whether there is an admin listener at all.
+    pub enabled: bool,
+    /// `HOST:PORT` to listen on.
+    pub endpoint: String,
+}
+
+impl Default for AdminConfig {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            endpoint: "127.0.0.1:13133".to_owned(),
+        }
+    }
+}
+
+/// `[log]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogConfig {
+    /// The least severe line that is written.
+    pub level: LogLevel,
+    /// How a line is written.
+    pub format: LogFormat,
+}
+
+/// `level = "error" | "warn" | "info" | "debug" | "trace"`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogLevel {
+    /// What an operator must act on.
+    Error,
+    /// What may need action.
+    Warn,
+    /// Start, stop, and each change of state.
+    #[default]
+    Info,
+    /// What explains a decision.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+impl LogLevel {
+    /// The word for it in TOML, which is also tracing's.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}
+
+/// `format = "text" | "json"`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line, for machines.
+    Json,
+}
+
+/// `[shutdown]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ShutdownConfig {
+    /// When the drain ends and what is left is dropped and counted.
+    #[serde(with = "units::duration")]
+    pub deadline: Duration,
+}
+
+impl Default for ShutdownConfig {
+    fn default() -> Self {
+        Self {
+            deadline: Duration::from_secs(30),
+        }
+    }
+}
+
+/// `[process]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ProcessConfig {
+    /// How many CPUs the threads are sized to.
+    pub cpus: Cpus,
+}
+
+/// `cpus = "auto"` or a whole number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Cpus {
+    /// The least of the affinity mask, the cpuset and the cgroup's quota (rounded up).
+    #[default]
+    Auto,
+    /// As said.
+    Fixed(std::num::NonZeroU32),
+}
+
+impl<'de> Deserialize<'de> for Cpus {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(CpusVisitor)
+    }
+}
+
+struct CpusVisitor;
+
+impl serde::de::Visitor<'_> for CpusVisitor {
+    type Value = Cpus;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("\"auto\" or a whole number from 1 up")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Cpus, E> {
+        match text {
+            "auto" => Ok(Cpus::Auto),
+            _ => Err(E::custom("wants \"auto\" or a whole number from 1 up")),
+        }
+    }
+
+    fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<Cpus, E> {
+        u32::try_from(number)
+            .ok()
+            .and_then(std::num::NonZeroU32::new)
+            .map(Cpus::Fixed)
+            .ok_or_else(|| E::invalid_value(serde::de::Unexpected::Signed(number), &self))
+    }
+}
+
+/// `[pipelines.NAME]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PipelineConfig {
+    /// Where it takes its data from; at least one.
+    pub receivers: Vec<String>,
+    /// What changes the data, in this order.
+    pub processors: Vec<String>,
+    /// Where the data goes, to all of them at once; at least one.
+    pub exporters: Vec<String>,
+    /// What it carries; everything if not said.
+    pub signals: Option<Vec<Signal>>,
+}
+
+impl PipelineConfig {
+    /// Whether it carries this signal.
+    pub fn carries(&self, signal: Signal) -> bool {
+        self.signals
+            .as_ref()
+            .is_none_or(|signals| signals.contains(&signal))
+    }
+}

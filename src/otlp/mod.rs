@@ -1,10 +1,10 @@
 //! OTLP as bytes: tags and varints, the walk that counts and validates, the editor, merge and
 //! split, and the words of the protocol (services, paths, status codes).
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The four kinds of OTLP request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Signal {
     /// `ExportTraceServiceRequest`; its items are spans.

@@ -1,0 +1,215 @@
+//! Addresses to listen on and to send to. No sentence holds the address, which may have come
+//! from a secret; the line that it stands in is shown.
+
+use std::net::Ipv6Addr;
+
+/// `HOST:PORT`, taken apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Address {
+    host: String,
+    port: u16,
+}
+
+impl Address {
+    /// Whether two listeners can not have both: the same port on the same address, or on every
+    /// address. Port 0 is a free one, each time another.
+    pub(super) fn collides(&self, other: &Self) -> bool {
+        let every = |host: &str| matches!(host, "0.0.0.0" | "::");
+        self.port == other.port
+            && self.port != 0
+            && (self.host == other.host || every(&self.host) || every(&other.host))
+    }
+}
+
+/// Reads the address of a listener; `port` is the usual one, for the example in the sentence.
+pub(super) fn listener(text: &str, port: u16) -> Result<Address, String> {
+    if text.contains("://") {
+        return Err(format!(
+            "wants HOST:PORT without a scheme, such as \"127.0.0.1:{port}\""
+        ));
+    }
+    if text.starts_with(':') && text.matches(':').count() == 1 {
+        return Err(format!(
+            "names no host: write 127.0.0.1:{port} for this host only, 0.0.0.0:{port} for every \
+             network"
+        ));
+    }
+    address(text, port)
+}
+
+/// What a destination's URL may have beside its address.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// `http://HOST:PORT` or `HOST:PORT`.
+    Grpc,
+    /// `http://HOST:PORT[/PATH]`.
+    Http,
+}
+
+/// Checks the address of a destination.
+pub(super) fn destination(text: &str, form: Form) -> Result<(), String> {
+    let (port, wanted) = match form {
+        Form::Grpc => (
+            4317,
+            "wants http://HOST:PORT, such as \"http://127.0.0.1:4317\"",
+        ),
+        Form::Http => (
+            4318,
+            "wants http://HOST:PORT[/PATH], such as \"http://127.0.0.1:4318\"",
+        ),
+    };
+    let rest = match (text.split_once("://"), form) {
+        (Some((scheme, _)), _) if scheme.eq_ignore_ascii_case("https") => {
+            return Err(
+                "can not be https yet: TLS is not built in; use http:// on a network that you \
+                 trust, or a TLS proxy beside otlpd"
+                    .to_owned(),
+            );
+        }
+        (Some((scheme, rest)), _) if scheme.eq_ignore_ascii_case("http") => rest,
+        (None, Form::Grpc) => text,
+        (Some(_) | None, _) => return Err(wanted.to_owned()),
+    };
+    if rest.contains(['?', '#', ' ']) {
+        return Err(wanted.to_owned());
+    }
+    let (authority, path) = match rest.find('/') {
+        Some(slash) => rest.split_at(slash),
+        None => (rest, ""),
+    };
+    if authority.contains('@') {
+        return Err("takes no user or password: put them into `headers`".to_owned());
+    }
+    if form == Form::Grpc && !matches!(path, "" | "/") {
+        return Err("takes no path: gRPC has its own".to_owned());
+    }
+    let address = address(authority, port)?;
+    match address.port {
+        0 => Err("wants a port from 1 to 65535".to_owned()),
+        _ => Ok(()),
+    }
+}
+
+fn address(text: &str, usual_port: u16) -> Result<Address, String> {
+    let no_port = || format!("needs a port, such as :{usual_port} after the host");
+    let (host, port) = match text.strip_prefix('[') {
+        Some(rest) => {
+            let (host, port) = rest
+                .split_once(']')
+                .ok_or("has a bracket that is not closed, as in [::1]:4317")?;
+            let host: Ipv6Addr = host
+                .parse()
+                .map_err(|_| "has no IPv6 address in its brackets")?;
+            (
+                host.to_string(),
+                port.strip_prefix(':').ok_or_else(no_port)?,
+            )
+        }
+        None => {
+            if text.matches(':').count() > 1 {
+                return Err(format!(
+                    "wants an IPv6 address in brackets, such as [::1]:{usual_port}"
+                ));
+            }
+            let (host, port) = text.split_once(':').ok_or_else(no_port)?;
+            (host_name(host)?, port)
+        }
+    };
+    if port.is_empty() {
+        return Err(no_port());
+    }
+    let port = match port.bytes().all(|b| b.is_ascii_digit()) {
+        true => port.parse().ok(),
+        false => None,
+    };
+    let port = port.ok_or("wants a port from 0 to 65535")?;
+    Ok(Address { host, port })
+}
+
+fn host_name(host: &str) -> Result<String, String> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    match host {
+        "" => Err("names no host".to_owned()),
+        _ if !host.chars().all(allowed) => {
+            Err("has a character in its host that no host name has".to_owned())
+        }
+        _ if host.eq_ignore_ascii_case("localhost") => Ok("127.0.0.1".to_owned()),
+        _ => Ok(host.to_ascii_lowercase()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn listeners_take_names_and_addresses_of_both_families() {
+        for text in [
+            "127.0.0.1:4317",
+            "localhost:0",
+            "[::1]:4317",
+            "0.0.0.0:65535",
+            "my-host_1.example:1",
+        ] {
+            assert!(listener(text, 4317).is_ok(), "{text}");
+        }
+        for (text, part) in [
+            ("127.0.0.1", "needs a port"),
+            ("127.0.0.1:", "needs a port"),
+            ("[::1]", "needs a port"),
+            (":4317", "names no host"),
+            ("::1:4317", "brackets"),
+            ("[::1:4317", "not closed"),
+            ("[nonsense]:1", "no IPv6"),
+            ("http://127.0.0.1:4317", "without a scheme"),
+            ("h:65536", "from 0 to 65535"),
+            ("h:+1", "from 0 to 65535"),
+            ("a b:1", "no host name has"),
+            ("", "needs a port"),
+        ] {
+            let problem = listener(text, 4317).unwrap_err();
+            assert!(problem.contains(part), "{text}: {problem}");
+        }
+    }
+
+    #[test]
+    fn listeners_collide_on_the_same_port_of_an_overlapping_address() {
+        let collide = |a: &str, b: &str| {
+            let (a, b) = (listener(a, 1).unwrap(), listener(b, 1).unwrap());
+            assert_eq!(a.collides(&b), b.collides(&a));
+            a.collides(&b)
+        };
+        assert!(collide("127.0.0.1:1", "127.0.0.1:1"));
+        assert!(collide("127.0.0.1:1", "localhost:1"));
+        assert!(collide("0.0.0.0:1", "127.0.0.1:1"));
+        assert!(collide("[::]:1", "127.0.0.1:1"));
+        assert!(!collide("127.0.0.1:1", "127.0.0.1:2"));
+        assert!(!collide("127.0.0.1:1", "127.0.0.2:1"));
+        assert!(!collide("127.0.0.1:0", "127.0.0.1:0"));
+    }
+
+    #[test]
+    fn destinations_say_what_is_wrong_with_their_url() {
+        assert_eq!(destination("http://h:4317", Form::Grpc), Ok(()));
+        assert_eq!(destination("h:4317", Form::Grpc), Ok(()));
+        assert_eq!(destination("HTTP://h:4317/", Form::Grpc), Ok(()));
+        assert_eq!(destination("http://[::1]:4318/otlp", Form::Http), Ok(()));
+        for (text, form, part) in [
+            ("https://h:4317", Form::Grpc, "TLS is not built in"),
+            ("https://h", Form::Http, "TLS is not built in"),
+            ("unix:///run/x", Form::Grpc, "wants http://"),
+            ("h:4318", Form::Http, "wants http://"),
+            ("http://h", Form::Http, "needs a port, such as :4318"),
+            ("http://h/v1", Form::Http, "needs a port, such as :4318"),
+            ("h", Form::Grpc, "needs a port, such as :4317"),
+            ("http://h:0", Form::Grpc, "from 1 to 65535"),
+            ("http://h:1/path", Form::Grpc, "takes no path"),
+            ("http://u:p@h:1", Form::Http, "`headers`"),
+            ("http://h:1/?q=1", Form::Http, "wants http://"),
+            ("http://:1", Form::Http, "names no host"),
+        ] {
+            let problem = destination(text, form).unwrap_err();
+            assert!(problem.contains(part), "{text}: {problem}");
+        }
+    }
+}

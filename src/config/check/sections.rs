@@ -1,0 +1,159 @@
+//! Checks of the sections that there is one of each.
+
+use super::Site;
+use super::endpoint::{self, Address};
+use crate::config::Config;
+use crate::config::problem::Findings;
+use crate::config::tree::{Node, Origin};
+use crate::intake::MemoryBudget;
+use crate::receivers::ReceiverConfig;
+use crate::units::ByteSize;
+
+/// Below this no useful number of requests fits beside the connections' windows.
+const LEAST_BUDGET: ByteSize = ByteSize::mib(4);
+
+/// Checks what was read of `[intake]`, `[admin]` and `[shutdown]`, and the listeners together.
+pub(in crate::config) fn sections(tree: &Node, config: &Config, findings: &mut Findings) {
+    let mut site = Site {
+        node: tree,
+        findings,
+    };
+    if let Err(problem) = endpoint::listener(&config.admin.endpoint, 13133) {
+        let sentence = format!("`endpoint` {problem}");
+        site.problem(&["admin", "endpoint"], &[], sentence);
+    }
+    site.not_zero(
+        config.shutdown.deadline.is_zero(),
+        &["shutdown", "deadline"],
+        "whatever waits would be dropped at once",
+    );
+    budget(config, &mut site);
+    collisions(tree, config, findings);
+}
+
+fn budget(config: &Config, site: &mut Site<'_>) {
+    let MemoryBudget::Fixed(budget) = config.intake.memory_budget else {
+        return;
+    };
+    let path = &["intake", "memory_budget"];
+    if budget < LEAST_BUDGET {
+        let sentence = format!("`memory_budget` wants {LEAST_BUDGET} or more, or \"auto\"");
+        return site.problem(path, &[], sentence);
+    }
+    request_limits(budget, config, site);
+    greedy_lanes(budget, config, site);
+}
+
+/// What takes no part in the acknowledgement must not be able to hold everybody up.
+fn greedy_lanes(budget: ByteSize, config: &Config, site: &mut Site<'_>) {
+    for (name, exporter) in &config.exporters {
+        let lane = &exporter.lane;
+        let origin = site.node.place(&["exporters", name]);
+        if let Some(origin) = origin
+            && !lane.required
+            && lane.queue.max_bytes >= budget
+        {
+            site.findings.warning(
+                origin,
+                format!(
+                    "exporters.{name} is not required, but its `queue.max_bytes` is as large as \
+                     `intake.memory_budget`: when its destination hangs, it can spend the whole \
+                     budget, and clients are refused"
+                ),
+            );
+        }
+    }
+}
+
+fn request_limits(budget: ByteSize, config: &Config, site: &mut Site<'_>) {
+    for (name, receiver) in &config.receivers {
+        let ReceiverConfig::Otlp(otlp) = receiver;
+        let grpc = otlp.grpc.as_ref().map(|grpc| grpc.max_recv_msg_size);
+        let http = otlp.http.as_ref().map(|http| http.max_request_body_size);
+        for (listener, key, limit) in [
+            ("grpc", "max_recv_msg_size", grpc),
+            ("http", "max_request_body_size", http),
+        ] {
+            let limit_path = ["receivers", name.as_str(), listener, key];
+            if limit.is_some_and(|limit| limit > budget) {
+                over_budget(budget, &limit_path, site);
+            }
+        }
+    }
+}
+
+/// A limit that was asked for and can not be had is a mistake; the default one is only larger
+/// than a small budget, which then is the limit.
+fn over_budget(budget: ByteSize, limit_path: &[&str], site: &mut Site<'_>) {
+    let path = &["intake", "memory_budget"][..];
+    let name = limit_path.join(".");
+    if site.node.states(limit_path) {
+        let sentence = format!(
+            "a request of this size could never be taken in: `intake.memory_budget`{} is \
+             smaller; lower the one or raise the other",
+            site.shown(path, &budget)
+        );
+        site.problem(limit_path, &[path], sentence);
+    } else if let (Some(place), Some(_)) = (site.node.place(path), site.node.place(limit_path)) {
+        site.findings.warning(
+            place,
+            format!(
+                "requests above `memory_budget` are refused although {name} would allow them by \
+                 default"
+            ),
+        );
+    }
+}
+
+struct Listener {
+    name: String,
+    address: Address,
+    origin: Origin,
+}
+
+/// Two listeners on one address: the later one in the file is reported.
+fn collisions(tree: &Node, config: &Config, findings: &mut Findings) {
+    let mut listeners = listeners(tree, config);
+    listeners.sort_by(|a, b| a.origin.cmp(&b.origin));
+    for (index, listener) in listeners.iter().enumerate() {
+        let earlier = listeners.iter().take(index);
+        if let Some(first) = earlier
+            .into_iter()
+            .find(|l| l.address.collides(&listener.address))
+        {
+            let sentence = format!(
+                "{} would listen where {} does: give one of them another port",
+                listener.name, first.name
+            );
+            findings.problem(listener.origin.clone(), sentence);
+        }
+    }
+}
+
+fn listeners(tree: &Node, config: &Config) -> Vec<Listener> {
+    let mut listeners = Vec::new();
+    let mut add = |path: &[&str], endpoint: &str| {
+        if let (Some(origin), Ok(address)) = (tree.place(path), endpoint::listener(endpoint, 0)) {
+            listeners.push(Listener {
+                name: path
+                    .split_last()
+                    .map_or(String::new(), |(_, name)| name.join(".")),
+                address,
+                origin,
+            });
+        }
+    };
+    if config.admin.enabled {
+        add(&["admin", "endpoint"], &config.admin.endpoint);
+    }
+    for (name, receiver) in &config.receivers {
+        let ReceiverConfig::Otlp(otlp) = receiver;
+        if let Some(grpc) = &otlp.grpc {
+            add(&["receivers", name, "grpc", "endpoint"], &grpc.endpoint);
+        }
+        if let Some(http) = &otlp.http {
+            add(&["receivers", name, "http", "endpoint"], &http.endpoint);
+        }
+    }
+    listeners
+}

@@ -1,0 +1,35 @@
+//! What operators know from the design or from other collectors and will look for, but is not
+//! built in yet: told as that, instead of as a misspelling.
+
+/// What to say about a key that does not exist yet.
+pub(super) fn key(key: &str) -> Option<String> {
+    match key {
+        "tls" => Some(
+            "`tls` is not built in yet: keep to networks that you trust, or put a TLS proxy \
+             beside otlpd"
+                .to_owned(),
+        ),
+        "connectors" => {
+            Some("`connectors` are not built in yet; `otlpd components` lists what is".to_owned())
+        }
+        _ => None,
+    }
+}
+
+/// What to say about a value that a key does not take yet.
+pub(super) fn choice(key: &str, value: &str) -> Option<String> {
+    match (key, value) {
+        ("acknowledge", "stored") => Some(
+            "`acknowledge = \"stored\"` needs the disk queue, which is not built in yet: choose \
+             \"queued\" (success means that the data waits in memory) or \"delivered\" (success \
+             means that every required destination has it)"
+                .to_owned(),
+        ),
+        ("when_full", "spill") => Some(
+            "`when_full = \"spill\"` needs the disk queue, which is not built in yet: choose \
+             \"wait\", \"refuse\", \"drop_oldest\" or \"drop_newest\""
+                .to_owned(),
+        ),
+        _ => None,
+    }
+}

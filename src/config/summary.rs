@@ -1,0 +1,110 @@
+//! What was understood of a config, in a few lines for `otlpd validate` and the start-up log.
+
+use super::{Config, ExporterEntry, PipelineConfig};
+use crate::exporters::ExporterConfig;
+use crate::intake::{Acknowledge, MemoryBudget};
+use crate::otlp::Signal;
+use crate::receivers::ReceiverConfig;
+
+/// One sentence a line: each pipeline, what a success answer means, where the memory budget
+/// comes from. No values but names and addresses; none of these is a secret.
+pub fn lines(config: &Config) -> Vec<String> {
+    let mut lines: Vec<String> = config
+        .pipelines
+        .iter()
+        .map(|(name, pipeline)| format!("pipeline {name}: {}", way(config, pipeline)))
+        .collect();
+    lines.extend(
+        config.pipelines.iter().map(|(name, pipeline)| {
+            format!("success in {name} means: {}", promise(config, pipeline))
+        }),
+    );
+    lines.push(match config.intake.memory_budget {
+        MemoryBudget::Auto => "memory budget: a share of the memory limit (auto)".to_owned(),
+        MemoryBudget::Fixed(size) => format!("memory budget: {size}"),
+    });
+    lines.push(match config.admin.enabled {
+        true => format!("admin: http://{}", config.admin.endpoint),
+        false => "admin: off".to_owned(),
+    });
+    lines
+}
+
+fn way(config: &Config, pipeline: &PipelineConfig) -> String {
+    let receivers = list(&pipeline.receivers, |name| {
+        config.receivers.get(name).map(receiver)
+    });
+    let exporters = list(&pipeline.exporters, |name| {
+        config.exporters.get(name).map(exporter)
+    });
+    let mut stages = vec![receivers];
+    if !pipeline.processors.is_empty() {
+        stages.push(pipeline.processors.join(", "));
+    }
+    stages.push(exporters);
+    let signals = match &pipeline.signals {
+        Some(signals) => {
+            let names: Vec<&str> = signals.iter().map(|signal| Signal::name(*signal)).collect();
+            format!(" ({} only)", names.join(", "))
+        }
+        None => String::new(),
+    };
+    stages.join(" -> ") + &signals
+}
+
+fn list(names: &[String], describe: impl Fn(&String) -> Option<String>) -> String {
+    let described = names.iter().map(|name| match describe(name) {
+        Some(description) => format!("{name} [{description}]"),
+        None => name.clone(),
+    });
+    described.collect::<Vec<_>>().join(", ")
+}
+
+fn receiver(config: &ReceiverConfig) -> String {
+    match config {
+        ReceiverConfig::Otlp(otlp) => {
+            let grpc = otlp
+                .grpc
+                .as_ref()
+                .map(|grpc| format!("gRPC {}", grpc.endpoint));
+            let http = otlp
+                .http
+                .as_ref()
+                .map(|http| format!("HTTP {}", http.endpoint));
+            let both: Vec<String> = grpc.into_iter().chain(http).collect();
+            format!("otlp, {}", both.join(", "))
+        }
+    }
+}
+
+fn exporter(entry: &ExporterEntry) -> String {
+    let kind = match &entry.kind {
+        ExporterConfig::OtlpGrpc(config) => format!("otlp_grpc, {}", config.endpoint),
+        ExporterConfig::OtlpHttp(config) => format!("otlp_http, {}", config.endpoint),
+        ExporterConfig::Debug(_) => "debug".to_owned(),
+        ExporterConfig::Discard(_) => "discard".to_owned(),
+    };
+    match entry.lane.required {
+        true => kind,
+        false => kind + ", not required",
+    }
+}
+
+fn promise(config: &Config, pipeline: &PipelineConfig) -> String {
+    let required: Vec<&str> = pipeline
+        .exporters
+        .iter()
+        .filter(|name| config.exporters.get(*name).is_some_and(|e| e.lane.required))
+        .map(String::as_str)
+        .collect();
+    let names = required.join(", ");
+    match (required.is_empty(), config.intake.acknowledge) {
+        (true, _) => "nothing, since no exporter is required".to_owned(),
+        (false, Acknowledge::Queued) => {
+            format!("the data waits in memory for {names} (queued); a crash loses it")
+        }
+        (false, Acknowledge::Delivered) => {
+            format!("the destination of {names} has the data (delivered)")
+        }
+    }
+}
