@@ -12,11 +12,7 @@ mod process;
 
 use std::net::TcpStream;
 
-use process::Running;
-use process::finish;
-use process::load;
-use process::start_load;
-use process::until;
+use process::{Running, finish, load, start_load, until};
 use serde_json::json;
 
 /// 20 requests of 50 items, four at a time.

@@ -5,10 +5,7 @@ use rand::Rng;
 use rand::rngs::SmallRng;
 
 use super::args::Kind;
-use super::wire::put_bytes;
-use super::wire::put_fixed64;
-use super::wire::put_message;
-use super::wire::put_number;
+use super::wire::{put_bytes, put_fixed64, put_message, put_number};
 
 /// The resource attribute that is added to the sequence numbers of all its items, in 16 digits.
 /// Where bodies are compressed it is the only thing that differs from request to request.

@@ -14,19 +14,14 @@ use clap::Args;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::args::Compression;
-use super::args::Kind;
-use super::args::Protocol;
-use super::args::duration;
+use super::args::{Compression, Kind, Protocol};
 use super::item::Run;
-use super::print;
-use super::request::Shape;
-use super::request::Template;
-use client::Client;
-use client::Target;
+use super::print_json;
+use super::request::{Shape, Template};
+use crate::units::parse_duration;
+use client::{Client, Target};
 use report::Tally;
-use worker::Plan;
-use worker::Worker;
+use worker::{Plan, Worker};
 
 /// What `otlpd bench load` takes.
 #[derive(Args, Debug)]
@@ -60,20 +55,20 @@ pub(super) struct LoadArgs {
     #[arg(long, value_enum, default_value = "none")]
     compression: Compression,
     /// How long to begin new requests
-    #[arg(long, value_parser = duration, default_value = "10s")]
+    #[arg(long, value_parser = parse_duration, default_value = "10s")]
     duration: Duration,
     /// How many requests to send, however long that takes
     #[arg(long, conflicts_with = "duration")]
     requests: Option<u64>,
     /// How long one attempt may take; sent as `grpc-timeout` as well
-    #[arg(long, value_parser = duration, default_value = "10s")]
+    #[arg(long, value_parser = parse_duration, default_value = "10s")]
     timeout: Duration,
     /// Send again what was answered with a retryable code or not at all, as an SDK does: after
     /// the server's own delay, else after a growing one
     #[arg(long)]
     retry: bool,
     /// How long one request is sent again for
-    #[arg(long, value_parser = duration, default_value = "60s")]
+    #[arg(long, value_parser = parse_duration, default_value = "60s")]
     retry_for: Duration,
     /// The number of the run, to continue or to repeat one [default: a random one]
     #[arg(long)]
@@ -88,7 +83,7 @@ pub(super) struct LoadArgs {
     #[arg(long)]
     check: Option<String>,
     /// How long what was acknowledged may be on its way before it counts as missing
-    #[arg(long, value_parser = duration, default_value = "10s")]
+    #[arg(long, value_parser = parse_duration, default_value = "10s")]
     settle: Duration,
     /// Report as JSON
     #[arg(long)]
@@ -141,7 +136,7 @@ pub(super) async fn run(args: LoadArgs) -> Result<(), String> {
         report.check = Some(client::check(sink, report::lines(&acknowledged), args.settle).await?);
     }
     if args.json {
-        return print(&report);
+        return print_json(&report);
     }
     writeln!(std::io::stdout(), "{report}").map_err(|error| error.to_string())
 }
