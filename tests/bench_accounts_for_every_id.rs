@@ -188,6 +188,19 @@ fn a_sink_refuses_connections_until_it_is_told_otherwise() {
 }
 
 #[test]
+fn frames_are_no_larger_than_either_side_wants() {
+    for (sink_kib, load_kib, largest_bytes) in [("16", "1024", 16 << 10), ("1024", "1", 1 << 10)] {
+        let sink = Running::sink(&["--frame-kib", sink_kib]);
+        let endpoint = ["--endpoint", sink.address("grpc")];
+        let report = load(&[&SMALL[..], &endpoint, &["--frame-kib", load_kib]].concat());
+        assert_eq!(report["acknowledged_items"], 1000);
+        let stats = sink.stats();
+        assert!(stats["largest_request_bytes"].as_u64().unwrap() > 20_000);
+        assert_eq!(stats["largest_frame_bytes"], largest_bytes);
+    }
+}
+
+#[test]
 fn the_proxy_changes_nothing() {
     let sink = Running::sink(&[]);
     let to = sink.address("grpc");

@@ -54,6 +54,10 @@ pub(super) struct LoadArgs {
     /// so that they need no compressing while the clock runs; their size is as usual
     #[arg(long, value_enum, default_value = "none")]
     compression: Compression,
+    /// Send bodies in HTTP/2 frames of so many KiB at most; grpc-go always has 16 [default: as
+    /// large as the server allows]
+    #[arg(long)]
+    frame_kib: Option<usize>,
     /// How long to begin new requests
     #[arg(long, value_parser = parse_duration, default_value = "10s")]
     duration: Duration,
@@ -114,7 +118,7 @@ impl LoadArgs {
 /// Sends, waits for all answers, and reports. The error is a sentence for whoever called it.
 pub(super) async fn run(args: LoadArgs) -> Result<(), String> {
     let shape = args.shape();
-    let target = Arc::new(Target::new(&args.endpoint, shape, args.timeout)?);
+    let target = Arc::new(Target::new(&args, shape)?);
     let (workers, wire_bytes) = workers(&args, shape, &target).await?;
     let started = Instant::now();
     let mut tasks = JoinSet::new();
