@@ -51,6 +51,27 @@ impl Budget {
             .saturating_sub(self.free.available_permits() as u64)
     }
 
+    /// Whether anything is free, and nobody waits for it.
+    pub fn has_room(&self) -> bool {
+        self.free.available_permits() > 0
+    }
+
+    /// Reserves `bytes`, or all there is if that is less: one thing too large for the whole
+    /// has it for itself.
+    pub async fn reserve_most(&self, bytes: usize) -> Reservation {
+        self.reserve(self.at_most(bytes)).await.unwrap_or_default()
+    }
+
+    /// Like [`Budget::reserve_most`], without waiting.
+    pub fn try_reserve_most(&self, bytes: usize) -> Result<Reservation, Unpaid> {
+        self.try_reserve(self.at_most(bytes))
+    }
+
+    fn at_most(&self, bytes: usize) -> usize {
+        let limit = self.limit.min(u64::from(u32::MAX));
+        bytes.min(usize::try_from(limit).unwrap_or(usize::MAX))
+    }
+
     /// How many requests wait for bytes now.
     pub fn waiting(&self) -> u64 {
         self.waiting.load(Ordering::Relaxed)

@@ -1,1 +1,125 @@
-//! (to be written)
+//! The admin side: what an operator, an orchestrator and a scraper read.
+
+mod answer;
+mod scrape;
+mod status;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use serde::{Deserialize, Serialize};
+use tokio::net::TcpStream;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+
+use crate::budget::Budget;
+use crate::host::cpu::CpuAllowance;
+use crate::intake::Door;
+use crate::net::listen::Listener;
+use crate::telemetry::health::Health;
+use crate::telemetry::lanes::Lanes;
+use crate::telemetry::ledger::Ledger;
+use crate::telemetry::metrics::Registry;
+
+/// `[admin]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AdminConfig {
+    /// Whether there is an admin listener at all.
+    pub enabled: bool,
+    /// `HOST:PORT` to listen on. It is not authenticated: the default is for this machine only.
+    pub endpoint: String,
+}
+
+impl Default for AdminConfig {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            endpoint: "127.0.0.1:13133".to_owned(),
+        }
+    }
+}
+
+/// All that the admin side reads. It changes nothing.
+#[derive(Debug)]
+pub struct Sources {
+    /// What became of every item.
+    pub ledger: Arc<Ledger>,
+    /// What pays for what is held.
+    pub budget: Budget,
+    /// What set the size of the budget, for a person.
+    pub budget_source: String,
+    /// Where requests are held.
+    pub door: Arc<Door>,
+    /// Where the process is in its life.
+    pub health: Arc<Health>,
+    /// The CPUs that we may use, as last read.
+    pub cpu: watch::Receiver<CpuAllowance>,
+    /// The pipelines that run.
+    pub pipelines: Vec<PipelineSummary>,
+    /// The lanes that there are.
+    pub lanes: Arc<Lanes>,
+    /// What is counted where it happens.
+    pub registry: Arc<Registry>,
+}
+
+/// One pipeline, as `/status` shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PipelineSummary {
+    /// Its name.
+    pub name: String,
+    /// The names of its receivers.
+    pub receivers: Vec<String>,
+    /// The names of its processors, in their order.
+    pub processors: Vec<String>,
+    /// The names of its exporters.
+    pub exporters: Vec<String>,
+    /// The signals that it carries.
+    pub signals: Vec<&'static str>,
+}
+
+/// How many connections are served at once; the others wait in the listener's backlog.
+const MAX_CONNECTIONS: usize = 32;
+
+/// How long a connection may take, from the first byte of its one request to the last of the
+/// answer: nobody can keep one by sending or reading slowly.
+const CONNECTION_TIME: Duration = Duration::from_secs(10);
+
+/// Serves for ever; dropping the future closes the listener and all its connections. While otlpd
+/// drains it is served on, so that whoever asks is told so.
+pub async fn serve(mut listener: Listener, sources: Arc<Sources>) {
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let mut connections = JoinSet::new();
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+            return;
+        };
+        while connections.try_join_next().is_some() {}
+        let (stream, _peer) = listener.accept().await;
+        let sources = Arc::clone(&sources);
+        connections.spawn(async move {
+            serve_connection(stream, sources).await;
+            drop(place);
+        });
+    }
+}
+
+async fn serve_connection(stream: TcpStream, sources: Arc<Sources>) {
+    let service = service_fn(|request: Request<Incoming>| {
+        let answer = answer::answer(&sources, request.method(), request.uri(), request.headers());
+        async move { Ok::<_, Infallible>(answer) }
+    });
+    let connection = http1::Builder::new()
+        // One request each: there are few, and none can then wait behind an idle connection.
+        .keep_alive(false)
+        .max_buf_size(16 << 10)
+        .serve_connection(TokioIo::new(stream), service);
+    // A client that breaks off, or is too slow, has only itself to tell.
+    let _outcome = tokio::time::timeout(CONNECTION_TIME, connection).await;
+}

@@ -11,12 +11,14 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::admin::AdminConfig;
 use crate::delivery::config::LaneConfig;
 use crate::exporters::ExporterConfig;
 use crate::intake::IntakeConfig;
 use crate::otlp::Signal;
 use crate::processors::ProcessorConfig;
 use crate::receivers::ReceiverConfig;
+use crate::telemetry::logging::LogConfig;
 use crate::units;
 
 mod build;
@@ -67,76 +69,6 @@ pub struct ExporterEntry {
     pub lane: LaneConfig,
     /// The destination.
     pub kind: ExporterConfig,
-}
-
-/// `[admin]`
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct AdminConfig {
-    /// Whether there is an admin listener at all.
-    pub enabled: bool,
-    /// `HOST:PORT` to listen on.
-    pub endpoint: String,
-}
-
-impl Default for AdminConfig {
-    fn default() -> Self {
-        Self {
-            enabled: true,
-            endpoint: "127.0.0.1:13133".to_owned(),
-        }
-    }
-}
-
-/// `[log]`
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct LogConfig {
-    /// The least severe line that is written.
-    pub level: LogLevel,
-    /// How a line is written.
-    pub format: LogFormat,
-}
-
-/// `level = "error" | "warn" | "info" | "debug" | "trace"`
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LogLevel {
-    /// What an operator must act on.
-    Error,
-    /// What may need action.
-    Warn,
-    /// Start, stop, and each change of state.
-    #[default]
-    Info,
-    /// What explains a decision.
-    Debug,
-    /// Everything.
-    Trace,
-}
-
-impl LogLevel {
-    /// The word for it in TOML, which is also tracing's.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Error => "error",
-            Self::Warn => "warn",
-            Self::Info => "info",
-            Self::Debug => "debug",
-            Self::Trace => "trace",
-        }
-    }
-}
-
-/// `format = "text" | "json"`
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LogFormat {
-    /// For people.
-    #[default]
-    Text,
-    /// One JSON object a line, for machines.
-    Json,
 }
 
 /// `[shutdown]`

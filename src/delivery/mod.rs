@@ -1,4 +1,11 @@
 //! Delivery: each exporter's lane, with its queue, batcher, sender, breaker and retry. It knows
 //! exporters only by the trait.
 
+pub mod backoff;
+pub mod batcher;
+pub mod breaker;
 pub mod config;
+pub mod lane;
+pub mod queue;
+pub mod sender;
+pub mod shipment;

@@ -1,12 +1,19 @@
 //! Exporters deliver batches, one attempt at a time. A new one is a new file here, and a line
 //! in each of the places below that the compiler names.
 
+use std::sync::Arc;
+
 use serde::Deserialize;
+
+use crate::component::Exporter;
+use crate::host::workers::Workers;
+use crate::net::compression::Encoding;
 
 pub mod debug;
 pub mod discard;
 pub mod otlp_grpc;
 pub mod otlp_http;
+mod outgoing;
 
 /// One exporter, by its `type`.
 #[derive(Clone, Debug)]
@@ -47,6 +54,32 @@ impl ExporterConfig {
             _ => return None,
         })
     }
+
+    /// The exporter itself; nothing is connected yet.
+    ///
+    /// # Errors
+    /// A sentence, where a setting cannot be used.
+    pub fn build(&self, workers: &Workers) -> Result<Arc<dyn Exporter>, String> {
+        Ok(match self {
+            Self::OtlpGrpc(config) => {
+                Arc::new(otlp_grpc::OtlpGrpc::new(config, workers.clone())?)
+            }
+            Self::OtlpHttp(config) => {
+                Arc::new(otlp_http::OtlpHttp::new(config, workers.clone())?)
+            }
+            Self::Debug(config) => Arc::new(debug::Debug::new(config)),
+            Self::Discard(_) => Arc::new(discard::Discard),
+        })
+    }
+
+    /// The encoding in which requests leave; one that came so encoded may leave as it came.
+    pub fn encoding(&self) -> Option<Encoding> {
+        match self {
+            Self::OtlpGrpc(config) => config.compression.encoding(),
+            Self::OtlpHttp(config) => config.compression.encoding(),
+            Self::Debug(_) | Self::Discard(_) => None,
+        }
+    }
 }
 
 /// `compression = "gzip" | "zstd" | "none"`
@@ -60,4 +93,14 @@ pub enum Compression {
     Zstd,
     /// The bytes as they are.
     None,
+}
+
+impl Compression {
+    fn encoding(self) -> Option<Encoding> {
+        match self {
+            Self::Gzip => Some(Encoding::Gzip),
+            Self::Zstd => Some(Encoding::Zstd),
+            Self::None => None,
+        }
+    }
 }

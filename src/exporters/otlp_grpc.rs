@@ -1,11 +1,26 @@
 //! OTLP over gRPC.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use http::{HeaderMap, HeaderValue, Request, Uri, header};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
 use serde::Deserialize;
 
+use super::outgoing::{self, MAX_ANSWER, Outgoing, USER_AGENT};
 use super::Compression;
+use crate::batch::{Batch, Chunks};
+use crate::component::{Delivered, Exporter, Failure};
+use crate::host::workers::Workers;
+use crate::net::channel::Channel;
+use crate::net::compression::{self, Encoding};
+use crate::net::dial::Target;
+use crate::otlp::Signal;
+use crate::otlp::status;
 use crate::units;
 
 /// `type = "otlp_grpc"`
@@ -29,4 +44,100 @@ pub struct OtlpGrpcConfig {
 /// still answers.
 pub(super) fn default_connection_age() -> Duration {
     Duration::from_secs(300)
+}
+
+/// The destination, and how requests to it look.
+pub struct OtlpGrpc {
+    channel: Channel<Outgoing>,
+    authority: String,
+    compression: Option<Encoding>,
+    headers: HeaderMap,
+    workers: Workers,
+}
+
+impl OtlpGrpc {
+    /// An exporter to this destination; nothing is connected yet.
+    ///
+    /// # Errors
+    /// A sentence, where the endpoint or a header cannot be read.
+    pub fn new(config: &OtlpGrpcConfig, workers: Workers) -> Result<Self, String> {
+        let target = Target::parse(&config.endpoint, 4317)?;
+        let mut headers = outgoing::headers(&config.headers)?;
+        let compression = config.compression.encoding();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
+        headers.insert("grpc-accept-encoding", HeaderValue::from_static("identity,gzip"));
+        if let Some(encoding) = compression {
+            headers.insert("grpc-encoding", HeaderValue::from_static(encoding.name()));
+        }
+        let authority = target.authority.clone();
+        let channel = Channel::new(target, config.max_connection_age);
+        Ok(Self { channel, authority, compression, headers, workers })
+    }
+
+    async fn attempt(&self, batch: &Batch) -> Result<Delivered, Failure> {
+        let message = outgoing::encode(batch, self.compression, &self.workers).await?;
+        let request = self.request(batch.signal, message)?;
+        let mut sender = self.channel.sender().await.map_err(|e| outgoing::unreachable(&e))?;
+        let response = sender.send_request(request).await.map_err(|e| outgoing::unreachable(&e))?;
+        if response.status() != http::StatusCode::OK {
+            let status = response.status();
+            let verdict =
+                status::classify_http(status.as_u16(), response.headers(), SystemTime::now());
+            outgoing::judge(verdict, || format!("the answer is HTTP {status}, not gRPC"))?;
+        }
+        self.answer(response).await
+    }
+
+    fn request(&self, signal: Signal, message: Chunks) -> Result<Request<Outgoing>, Failure> {
+        let uri = Uri::builder()
+            .scheme("http")
+            .authority(self.authority.as_str())
+            .path_and_query(signal.grpc_path())
+            .build();
+        let permanent = |error: http::Error| Failure::Permanent { cause: error.to_string() };
+        let body = Outgoing::framed(message, self.compression.is_some());
+        let mut request = Request::post(uri.map_err(permanent)?).body(body).map_err(permanent)?;
+        *request.headers_mut() = self.headers.clone();
+        Ok(request)
+    }
+
+    async fn answer(
+        &self,
+        response: http::Response<Incoming>,
+    ) -> Result<Delivered, Failure> {
+        let (head, body) = response.into_parts();
+        let collected = Limited::new(body, MAX_ANSWER)
+            .collect()
+            .await
+            .map_err(|error| outgoing::broken_answer(error.as_ref()))?;
+        let trailers = collected.trailers().cloned();
+        let trailers = trailers.filter(|trailers| trailers.contains_key("grpc-status"));
+        let status = status::from_grpc_trailers(trailers.as_ref().unwrap_or(&head.headers));
+        outgoing::judge(status::classify_grpc(&status), || {
+            format!("{}: {}", status.code.name(), status.message)
+        })?;
+        let encoding = head.headers.get("grpc-encoding").and_then(|value| value.to_str().ok());
+        Ok(outgoing::delivered(&unframed(&collected.to_bytes(), encoding)))
+    }
+}
+
+impl Exporter for OtlpGrpc {
+    fn export<'a>(&'a self, batch: &'a Batch) -> BoxFuture<'a, Result<Delivered, Failure>> {
+        self.attempt(batch).boxed()
+    }
+}
+
+/// The message behind gRPC's five bytes. What cannot be read counts as an empty answer: the
+/// destination said OK.
+fn unframed(body: &Bytes, encoding: Option<&str>) -> Vec<u8> {
+    let Some((prefix, message)) = body.split_first_chunk::<5>() else { return Vec::new() };
+    let encoding = encoding.and_then(|name| compression::parse_coding(name).ok().flatten());
+    match (prefix.first(), encoding) {
+        (Some(1), Some(encoding)) => {
+            compression::inflate(encoding, message, MAX_ANSWER, &mut |_| true).unwrap_or_default()
+        }
+        _ => message.to_vec(),
+    }
 }

@@ -1,11 +1,24 @@
 //! OTLP over HTTP/1.1, binary protobuf.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use http::{HeaderMap, HeaderValue, Request, header};
+use http_body_util::{BodyExt, Collected, Limited};
 use serde::Deserialize;
 
 use super::Compression;
+use super::outgoing::{self, MAX_ANSWER, Outgoing, USER_AGENT};
+use crate::batch::Batch;
+use crate::component::{Delivered, Exporter, Failure};
+use crate::host::workers::Workers;
+use crate::net::compression::{self, Encoding};
+use crate::net::dial::Target;
+use crate::net::pool::Pool;
+use crate::otlp::status::{self, Status, Verdict};
 use crate::units;
 
 /// `type = "otlp_http"`
@@ -26,4 +39,81 @@ pub struct OtlpHttpConfig {
         with = "units::duration"
     )]
     pub max_connection_age: Duration,
+}
+
+/// The destination, and how requests to it look.
+pub struct OtlpHttp {
+    target: Target,
+    pool: Pool<Outgoing>,
+    compression: Option<Encoding>,
+    headers: HeaderMap,
+    workers: Workers,
+}
+
+impl OtlpHttp {
+    /// An exporter to this destination; nothing is connected yet.
+    ///
+    /// # Errors
+    /// A sentence, where the endpoint or a header cannot be read.
+    pub fn new(config: &OtlpHttpConfig, workers: Workers) -> Result<Self, String> {
+        let target = Target::parse(&config.endpoint, 80)?;
+        let mut headers = outgoing::headers(&config.headers)?;
+        let compression = config.compression.encoding();
+        let host = HeaderValue::from_str(&target.authority).map_err(|error| error.to_string())?;
+        headers.insert(header::HOST, host);
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
+        headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+        headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
+        if let Some(encoding) = compression {
+            headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(encoding.name()));
+        }
+        let pool = Pool::new(target.clone(), config.max_connection_age);
+        Ok(Self { target, pool, compression, headers, workers })
+    }
+
+    async fn attempt(&self, batch: &Batch) -> Result<Delivered, Failure> {
+        let message = outgoing::encode(batch, self.compression, &self.workers).await?;
+        let path = format!("{}{}", self.target.path, batch.signal.http_path());
+        let mut request = Request::post(path)
+            .body(Outgoing::plain(message))
+            .map_err(|error| Failure::Permanent { cause: error.to_string() })?;
+        *request.headers_mut() = self.headers.clone();
+        let mut connection = self.pool.take().await.map_err(|e| outgoing::unreachable(&e))?;
+        let response = connection.send(request).await.map_err(|e| outgoing::unreachable(&e))?;
+        let (head, body) = response.into_parts();
+        let answer = Limited::new(body, MAX_ANSWER).collect().await.map(Collected::to_bytes);
+        let verdict =
+            status::classify_http(head.status.as_u16(), &head.headers, SystemTime::now());
+        let answer = match (answer, verdict) {
+            (Ok(answer), _) => {
+                self.pool.give_back(connection);
+                plain(&answer, &head.headers)
+            }
+            // It said yes; what else it meant to say is not worth sending everything again.
+            (Err(_broken), Verdict::Delivered) => Vec::new(),
+            (Err(error), _) => return Err(outgoing::broken_answer(error.as_ref())),
+        };
+        outgoing::judge(verdict, || {
+            let said = Status::decode(&answer).map_or(String::new(), |status| status.message);
+            format!("HTTP {}: {said}", head.status)
+        })?;
+        Ok(outgoing::delivered(&answer))
+    }
+}
+
+impl Exporter for OtlpHttp {
+    fn export<'a>(&'a self, batch: &'a Batch) -> BoxFuture<'a, Result<Delivered, Failure>> {
+        self.attempt(batch).boxed()
+    }
+}
+
+/// The answer, inflated where it says so.
+fn plain(answer: &Bytes, headers: &HeaderMap) -> Vec<u8> {
+    let encoding = headers.get(header::CONTENT_ENCODING).and_then(|value| value.to_str().ok());
+    match encoding.and_then(|name| compression::parse_coding(name).ok().flatten()) {
+        Some(encoding) => {
+            compression::inflate(encoding, answer, MAX_ANSWER, &mut |_| true).unwrap_or_default()
+        }
+        None => answer.to_vec(),
+    }
 }

@@ -1,3 +1,8 @@
-//! What every connection needs: compression, listeners.
+//! What every connection needs: listening, serving, dialling, compression.
 
+pub mod channel;
 pub mod compression;
+pub mod dial;
+pub mod listen;
+pub mod pool;
+pub mod serve;

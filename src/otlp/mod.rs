@@ -3,6 +3,14 @@
 
 use serde::{Deserialize, Serialize};
 
+pub mod schema;
+pub mod split;
+pub mod walk;
+pub mod wire;
+
+pub mod response;
+pub mod status;
+
 /// The four kinds of OTLP request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -1,1 +1,20 @@
-//! (to be written)
+//! Pipelines: what happens to a request between the door and the lanes.
+
+use std::sync::Arc;
+
+use crate::component::Processor;
+use crate::delivery::lane::Lane;
+
+pub mod fan_out;
+pub mod route;
+pub mod worker;
+
+/// One `[pipelines.NAME]`: processors in a row, and the lanes at its end.
+pub struct Pipeline {
+    /// Its name in the configuration.
+    pub name: String,
+    /// What its batches pass through, in order.
+    pub processors: Vec<Box<dyn Processor>>,
+    /// Where its batches go, all at once.
+    pub lanes: Vec<Arc<Lane>>,
+}

@@ -1,3 +1,8 @@
-//! What otlpd says of itself: the ledger, metrics, health, and its log.
+//! What otlpd says of itself: the ledger, the lanes' state, health, metrics, and its log.
 
+pub mod health;
+pub mod lanes;
 pub mod ledger;
+pub mod limited;
+pub mod logging;
+pub mod metrics;

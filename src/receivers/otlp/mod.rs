@@ -4,7 +4,14 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::otlp::walk::Validation;
 use crate::units::{self, ByteSize};
+
+mod body;
+mod grpc;
+mod http;
+pub mod listen;
+mod refusal;
 
 /// `type = "otlp"`
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -97,4 +104,13 @@ fn default_streams() -> u32 {
 
 fn default_header_timeout() -> Duration {
     Duration::from_secs(10)
+}
+
+impl From<ValidationConfig> for Validation {
+    fn from(config: ValidationConfig) -> Self {
+        match config {
+            ValidationConfig::Full => Self::Full,
+            ValidationConfig::Items => Self::Items,
+        }
+    }
 }

@@ -1,0 +1,159 @@
+//! The values of `/metrics`: what is counted where it happens, and what is read only now from
+//! where it is kept anyway.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::Sources;
+use crate::host::process;
+use crate::otlp::Signal;
+use crate::telemetry::lanes::{Breaker, LaneSnapshot};
+use crate::telemetry::ledger::{Counts, Ledger, Reason};
+use crate::telemetry::metrics::table::{self, BySignal, Metric};
+use crate::telemetry::metrics::{Page, Value};
+
+/// The page as of now.
+pub(super) fn page(sources: &Sources) -> Page {
+    let mut page = Page::default();
+    sources.registry.write(&mut page);
+    admission(&mut page, sources);
+    lanes(&mut page, sources);
+    ledger(&mut page, &sources.ledger);
+    host(&mut page, sources);
+    page
+}
+
+fn admission(page: &mut Page, sources: &Sources) {
+    let budget = &sources.budget;
+    let held = sources.door.held() as u64;
+    for (metric, value) in [
+        (&table::BUDGET_LIMIT_BYTES, budget.limit()),
+        (&table::BUDGET_USED_BYTES, budget.used()),
+        (&table::BUDGET_WAITING_REQUESTS, budget.waiting()),
+        (&table::HELD_REQUESTS, held),
+    ] {
+        page.put(metric, &[], Value::Whole(value));
+    }
+}
+
+fn lanes(page: &mut Page, sources: &Sources) {
+    let all = sources.lanes.all();
+    let mut snapshots = Vec::with_capacity(all.len());
+    for lane in &all {
+        let now = lane.snapshot();
+        lane_values(page, &now);
+        let attempts = Value::Buckets(lane.attempt_seconds().snapshot());
+        page.put(&table::EXPORTER_ATTEMPT_SECONDS, &[&now.exporter], attempts);
+        snapshots.push(now);
+    }
+    let ready = sources.health.readiness(&snapshots).ready;
+    page.put(&table::READY, &[], Value::Whole(ready.into()));
+}
+
+fn lane_values(page: &mut Page, lane: &LaneSnapshot) {
+    let exporter = lane.exporter.as_str();
+    for (metric, value) in [
+        (&table::EXPORTER_QUEUE_SIZE, lane.queue_bytes),
+        (&table::EXPORTER_QUEUE_CAPACITY, lane.queue_capacity_bytes),
+        (&table::EXPORTER_QUEUE_ITEMS, lane.queue_items),
+        (
+            &table::EXPORTER_QUEUE_FULL,
+            lane.queue_full_seconds.is_some().into(),
+        ),
+        (&table::EXPORTER_IN_FLIGHT, lane.in_flight),
+        (&table::EXPORTER_ATTEMPTS, lane.attempts),
+        (&table::EXPORTER_RETRIES, lane.retries),
+        (&table::EXPORTER_FAILED_ATTEMPTS, lane.failures),
+        (&table::EXPORTER_SENT_BYTES, lane.sent_bytes),
+    ] {
+        page.put(metric, &[exporter], Value::Whole(value));
+    }
+    for (metric, seconds) in [
+        (&table::EXPORTER_QUEUE_AGE_SECONDS, lane.oldest_age_seconds),
+        (&table::EXPORTER_PAUSED_SECONDS, lane.paused_until_seconds),
+    ] {
+        page.put(metric, &[exporter], Value::Real(seconds.unwrap_or(0.0)));
+    }
+    for state in Breaker::ALL {
+        let is = Value::Whole((lane.breaker == state).into());
+        page.put(
+            &table::EXPORTER_BREAKER_STATE,
+            &[exporter, state.name()],
+            is,
+        );
+    }
+}
+
+fn ledger(page: &mut Page, ledger: &Arc<Ledger>) {
+    let snapshot = ledger.snapshot();
+    for signal in Signal::ALL {
+        let Some(kept) = snapshot.0.get(signal.name()) else {
+            continue;
+        };
+        let received = Value::Whole(kept.received);
+        page.put(&table::RECEIVED_ITEMS, &[signal.name()], received);
+        for (exporter, counts) in &kept.exporters {
+            collector_counts(page, signal, exporter, counts);
+            own_counts(page, signal, exporter, counts);
+        }
+    }
+}
+
+/// In the Collector's words: what was queued and is lost has failed to be sent, and so has what
+/// the destination rejected.
+fn collector_counts(page: &mut Page, signal: Signal, exporter: &str, counts: &Counts) {
+    let column = |reason| counts.dropped.get(reason as usize).copied().unwrap_or(0);
+    let not_queued = column(Reason::QueueFull);
+    let lost = counts.dropped_total().saturating_sub(not_queued);
+    let mut put = |family: &'static BySignal, items| {
+        if let Some(metric) = family.get(signal as usize) {
+            page.put(metric, &[exporter], Value::Whole(items));
+        }
+    };
+    put(&table::EXPORTER_SENT, counts.delivered);
+    put(&table::EXPORTER_SEND_FAILED, lost + counts.rejected);
+    put(&table::EXPORTER_ENQUEUE_FAILED, not_queued);
+}
+
+fn own_counts(page: &mut Page, signal: Signal, exporter: &str, counts: &Counts) {
+    let of = [exporter, signal.name()];
+    let columns: [(&'static Metric, u64); 4] = [
+        (&table::LEDGER_RECEIVED_ITEMS, counts.received),
+        (&table::LEDGER_DELIVERED_ITEMS, counts.delivered),
+        (&table::LEDGER_REJECTED_ITEMS, counts.rejected),
+        (&table::LEDGER_IN_PROCESS_ITEMS, counts.in_process),
+    ];
+    for (metric, items) in columns {
+        page.put(metric, &of, Value::Whole(items));
+    }
+    for (reason, items) in Reason::ALL.into_iter().zip(counts.dropped) {
+        let labels = [exporter, signal.name(), reason.name()];
+        page.put(&table::LEDGER_DROPPED_ITEMS, &labels, Value::Whole(items));
+    }
+}
+
+fn host(page: &mut Page, sources: &Sources) {
+    let usage = process::read(Path::new("/"));
+    let (cpus, threads) = {
+        let allowance = sources.cpu.borrow();
+        (allowance.cpus, allowance.threads as u64)
+    };
+    let uptime = sources.health.uptime_seconds();
+    for (metric, value) in [
+        (&table::PROCESS_UPTIME, Value::Real(uptime)),
+        (&table::PROCESS_CPU_SECONDS, Value::Real(usage.cpu_seconds)),
+        (&table::PROCESS_MEMORY_RSS, Value::Whole(usage.rss_bytes)),
+        (
+            &table::PROCESS_PEAK_RSS_BYTES,
+            Value::Whole(usage.peak_rss_bytes),
+        ),
+        (&table::PROCESS_OPEN_FDS, Value::Whole(usage.open_fds)),
+        (&table::PROCESS_THREADS, Value::Whole(usage.threads)),
+        (&table::CPU_ALLOWANCE_CPUS, Value::Real(cpus)),
+        (&table::CPU_ALLOWANCE_THREADS, Value::Whole(threads)),
+    ] {
+        page.put(metric, &[], value);
+    }
+    let target = ["otlpd", env!("CARGO_PKG_VERSION")];
+    page.put(&table::TARGET_INFO, &target, Value::Whole(1));
+}

@@ -1,0 +1,294 @@
+//! The sender of a lane: takes what is due, makes attempts, and decides what follows each.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::backoff::Backoff;
+use super::breaker::{Breaker, BreakerState, Change, Pass, Permit};
+use super::lane::{Lane, Next};
+use super::shipment::Shipment;
+use crate::batch::Batch;
+use crate::component::{Delivered, Exporter, Failure};
+use crate::limited;
+use crate::shutdown::Drain;
+use crate::telemetry::lanes::{self, Attempt};
+use crate::telemetry::ledger::{Fate, Reason};
+
+/// The one task that empties a lane.
+pub struct Sender {
+    lane: Arc<Lane>,
+    exporter: Arc<dyn Exporter>,
+    breaker: Breaker,
+    backoff: Backoff,
+    /// The destination asked for quiet until then.
+    paused: Option<Instant>,
+    /// The later of that and the breaker's next probe, as the lane knows it.
+    blocked: Option<Instant>,
+    flights: FuturesUnordered<BoxFuture<'static, Landed>>,
+    /// Set when what is under way is to be given up.
+    aborted: watch::Sender<bool>,
+}
+
+/// An attempt that is over.
+struct Landed {
+    shipment: Shipment,
+    pass: Pass,
+    attempt: Attempt,
+    outcome: Result<Delivered, Failure>,
+}
+
+impl Sender {
+    /// The sender of `lane`, by way of `exporter`.
+    pub fn new(lane: Arc<Lane>, exporter: Arc<dyn Exporter>) -> Self {
+        Self {
+            breaker: Breaker::new(&lane.config.breaker),
+            backoff: Backoff::new(&lane.config.retry_on_failure),
+            lane,
+            exporter,
+            paused: None,
+            blocked: None,
+            flights: FuturesUnordered::new(),
+            aborted: watch::Sender::new(false),
+        }
+    }
+
+    /// Sends until the process drains and the lane is empty, or the deadline is reached. What
+    /// is then left is given up, with the reason `shutdown`.
+    pub async fn run(mut self, mut drain: Drain) {
+        loop {
+            let now = Instant::now();
+            let deadline = drain.deadline();
+            if deadline.is_some_and(|deadline| now >= deadline) {
+                break;
+            }
+            let until = match self.step(now) {
+                Step::Flown => continue,
+                Step::Empty if deadline.is_some() && self.flights.is_empty() => break,
+                Step::Empty => None,
+                Step::Wait(until) => until,
+            };
+            let until = [until, deadline].into_iter().flatten().min();
+            tokio::select! {
+                Some(landed) = self.flights.next() => self.land(landed),
+                () = self.lane.wake.notified() => {}
+                () = sleep_until(until.unwrap_or(now)), if until.is_some() => {}
+                _ = drain.begun(), if deadline.is_none() => {}
+            }
+        }
+        self.give_up().await;
+    }
+
+    /// Starts an attempt if anything can be sent now.
+    fn step(&mut self, now: Instant) -> Step {
+        if self.flights.len() >= self.lane.config.max_in_flight {
+            return Step::Wait(None);
+        }
+        match self.lane.next(now) {
+            Next::Empty => return Step::Empty,
+            Next::At(at) => return Step::Wait(Some(at)),
+            Next::Ready => {}
+        }
+        if let Some(paused) = self.paused.filter(|paused| *paused > now) {
+            return Step::Wait(Some(paused));
+        }
+        let pass = match self.breaker.permit(now) {
+            Permit::Pass(pass) => pass,
+            Permit::Wait(until) => return Step::Wait(until),
+        };
+        match self.lane.take(now) {
+            Some(shipment) => self.fly(shipment, pass),
+            None => self.breaker.abandon(pass, now),
+        }
+        self.show_breaker();
+        Step::Flown
+    }
+
+    fn fly(&mut self, shipment: Shipment, pass: Pass) {
+        let exporter = Arc::clone(&self.exporter);
+        let mut aborted = self.aborted.subscribe();
+        let limit = self.lane.config.timeout;
+        let attempt = self.lane.stats.attempt(shipment.attempts > 0);
+        self.flights.push(Box::pin(async move {
+            let outcome = tokio::select! {
+                outcome = try_once(exporter.as_ref(), &shipment.batch, limit) => outcome,
+                _ = aborted.wait_for(|aborted| *aborted) => Err(Failure::Retryable {
+                    after: None,
+                    cause: "given up at the shutdown deadline".to_owned(),
+                }),
+            };
+            Landed { shipment, pass, attempt, outcome }
+        }));
+    }
+
+    fn land(&mut self, landed: Landed) {
+        let flowing = landed.outcome.is_ok();
+        let Landed { shipment, pass, attempt, outcome } = landed;
+        match outcome {
+            Ok(Delivered { rejected }) => {
+                attempt.succeeded(shipment.batch.bytes() as u64);
+                let change = self.breaker.success(pass);
+                self.tell(change);
+                self.delivered(shipment, rejected);
+            }
+            Err(Failure::Permanent { cause }) => {
+                attempt.failed(&cause);
+                // It answers, so it is there: what is wrong is the request.
+                let change = self.breaker.success(pass);
+                self.tell(change);
+                self.refused(shipment, &cause);
+            }
+            Err(Failure::Retryable { after, cause }) => {
+                attempt.failed(&cause);
+                self.failed(shipment, pass, after, &cause);
+            }
+        }
+        self.show_breaker();
+        self.lane.set_flowing(flowing);
+    }
+
+    fn delivered(&self, shipment: Shipment, rejected: u64) {
+        if rejected > 0 {
+            limited!(
+                warn,
+                exporter = %self.lane.name,
+                rejected,
+                "the destination rejected items one by one; they are not sent again"
+            );
+        }
+        shipment.receipt.settle_delivered(rejected);
+    }
+
+    fn refused(&self, shipment: Shipment, cause: &str) {
+        limited!(
+            error,
+            exporter = %self.lane.name,
+            signal = shipment.batch.signal.name(),
+            items = shipment.receipt.items(),
+            cause,
+            "the destination refused a request for good; its items are dropped"
+        );
+        shipment.receipt.settle(Fate::Dropped(Reason::Permanent));
+    }
+
+    fn failed(
+        &mut self,
+        mut shipment: Shipment,
+        pass: Pass,
+        after: Option<Duration>,
+        cause: &str,
+    ) {
+        let now = Instant::now();
+        limited!(
+            warn,
+            exporter = %self.lane.name,
+            attempts = shipment.attempts + 1,
+            cause,
+            "an attempt failed and will be repeated"
+        );
+        let change = self.breaker.failure(pass, now, rand::random());
+        self.tell(change);
+        if let Some(after) = after {
+            let until = now + after;
+            self.paused = self.paused.max(Some(until));
+            self.lane.stats.pause_until(until);
+        }
+        shipment.attempts = shipment.attempts.saturating_add(1);
+        let delay = self.backoff.delay(shipment.attempts, rand::random(), after);
+        let age = now.saturating_duration_since(shipment.batch.received);
+        if self.backoff.gives_up(age, delay) {
+            limited!(
+                error,
+                exporter = %self.lane.name,
+                items = shipment.receipt.items(),
+                cause,
+                "items are dropped: tried for as long as retry_on_failure.max_elapsed_time allows"
+            );
+            shipment.receipt.settle(Fate::Dropped(Reason::RetriesExhausted));
+            return;
+        }
+        shipment.due = now + delay;
+        self.lane.put_back(shipment);
+    }
+
+    /// A breaker's change is said each time: it is what an operator looks for.
+    fn tell(&self, change: Option<Change>) {
+        match change {
+            None => {}
+            Some(Change::Closed) => tracing::info!(
+                exporter = %self.lane.name,
+                "breaker closed: the destination takes requests again"
+            ),
+            Some(Change::Opened { until }) => tracing::warn!(
+                exporter = %self.lane.name,
+                probe_in = ?until.saturating_duration_since(Instant::now()),
+                "breaker open: no requests are sent until the next probe"
+            ),
+        }
+    }
+
+    fn show_breaker(&mut self) {
+        let state = match self.breaker.state() {
+            BreakerState::Closed => lanes::Breaker::Closed,
+            BreakerState::Open => lanes::Breaker::Open,
+            BreakerState::HalfOpen => lanes::Breaker::HalfOpen,
+        };
+        let probe = self.breaker.next_probe();
+        self.lane.stats.set_breaker(state, probe);
+        if self.blocked != probe.max(self.paused) {
+            self.blocked = probe.max(self.paused);
+            self.lane.set_blocked(self.blocked);
+        }
+    }
+
+    /// Gives up what is under way and what waits; nothing is left when all went well.
+    async fn give_up(&mut self) {
+        self.aborted.send_replace(true);
+        let mut items = 0;
+        while let Some(Landed { shipment, outcome, .. }) = self.flights.next().await {
+            match outcome {
+                Ok(Delivered { rejected }) => shipment.receipt.settle_delivered(rejected),
+                Err(_) => {
+                    items += shipment.receipt.items();
+                    shipment.receipt.settle(Fate::Dropped(Reason::Shutdown));
+                }
+            }
+        }
+        items += self.lane.give_up(Reason::Shutdown);
+        if items > 0 {
+            tracing::error!(
+                exporter = %self.lane.name,
+                items,
+                "undelivered at the shutdown deadline; dropped"
+            );
+        }
+    }
+}
+
+enum Step {
+    /// Something changed; look again.
+    Flown,
+    /// Nothing waits.
+    Empty,
+    /// Nothing can be sent before this, or before something lands.
+    Wait(Option<Instant>),
+}
+
+async fn try_once(
+    exporter: &dyn Exporter,
+    batch: &Batch,
+    limit: Duration,
+) -> Result<Delivered, Failure> {
+    match timeout(limit, exporter.export(batch)).await {
+        Ok(outcome) => outcome,
+        Err(_elapsed) => Err(Failure::Retryable {
+            after: None,
+            cause: format!("no answer within {limit:?}"),
+        }),
+    }
+}

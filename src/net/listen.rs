@@ -1,0 +1,353 @@
+//! TCP listeners, and an accept loop that nothing ends.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, TcpStream, lookup_host};
+use tokio::time::{Instant, sleep};
+use tracing::warn;
+
+/// Connections that the kernel holds while we are busy. It takes no more than
+/// `net.core.somaxconn`.
+const BACKLOG: i32 = 1024;
+/// How long to wait where accepting failed for want of descriptors or memory: time for some
+/// connections to end. Those that come meanwhile wait in the backlog.
+const PAUSE: Duration = Duration::from_millis(100);
+/// How often such a failure is logged.
+const LOG_EVERY: Duration = Duration::from_secs(10);
+
+/// A bound socket.
+#[derive(Debug)]
+pub struct Listener {
+    tcp: TcpListener,
+    /// What in the config it belongs to.
+    owner: String,
+    failures: Failures,
+}
+
+/// Why there is no listener.
+#[derive(Debug)]
+pub struct ListenError {
+    endpoint: String,
+    owner: String,
+    source: io::Error,
+}
+
+impl fmt::Display for ListenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            endpoint,
+            owner,
+            source,
+        } = self;
+        write!(f, "cannot listen on {endpoint} ({owner}): ")?;
+        match source.kind() {
+            io::ErrorKind::AddrInUse => f.write_str(
+                "the address is in use: another process listens there; stop it or choose \
+                 another endpoint",
+            ),
+            io::ErrorKind::PermissionDenied => f.write_str(
+                "permission denied: ports below 1024 need CAP_NET_BIND_SERVICE; choose a higher \
+                 port or grant it",
+            ),
+            io::ErrorKind::AddrNotAvailable => f.write_str(
+                "this machine has no such address; use one of its own, or 0.0.0.0 for all",
+            ),
+            io::ErrorKind::InvalidInput => f.write_str(
+                "it is not HOST:PORT, as in 127.0.0.1:4317, [::1]:4317 or localhost:4317",
+            ),
+            _ => write!(f, "{source}"),
+        }
+    }
+}
+
+impl std::error::Error for ListenError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.source)
+    }
+}
+
+impl Listener {
+    /// Listens on `HOST:PORT`. A name is looked up, and its first address that can be bound is
+    /// taken, IPv4 before IPv6. `owner` is what the config calls it, for errors and logs.
+    ///
+    /// # Errors
+    /// The endpoint cannot be read, looked up or bound; see [`ListenError`].
+    pub async fn bind(endpoint: &str, owner: &str) -> Result<Self, ListenError> {
+        match bind(endpoint).await {
+            Ok(tcp) => Ok(Self {
+                tcp,
+                owner: owner.to_owned(),
+                failures: Failures::default(),
+            }),
+            Err(source) => Err(ListenError {
+                endpoint: endpoint.to_owned(),
+                owner: owner.to_owned(),
+                source,
+            }),
+        }
+    }
+
+    /// Where it listens; with port 0 in the endpoint, the port that it was given.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.tcp.local_addr()
+    }
+
+    /// The next connection, with Nagle's algorithm switched off. Whatever fails is tried again:
+    /// at once where a connection was lost before we came to it, else after a pause, with a log
+    /// line now and then. Dropping the future loses no connection.
+    pub async fn accept(&mut self) -> (TcpStream, SocketAddr) {
+        let tcp = &self.tcp;
+        let (stream, peer) =
+            accept_with(|| tcp.accept(), &mut self.failures, &self.owner).await;
+        // Fails only on a connection that is gone already, as the first read will tell.
+        stream.set_nodelay(true).ok();
+        (stream, peer)
+    }
+}
+
+async fn bind(endpoint: &str) -> io::Result<TcpListener> {
+    let is_host_and_port = endpoint
+        .rsplit_once(':')
+        .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+    if !is_host_and_port {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let mut addresses: Vec<SocketAddr> = lookup_host(endpoint).await?.collect();
+    addresses.sort_by_key(SocketAddr::is_ipv6);
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for address in addresses {
+        match bind_to(address) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+fn bind_to(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM.nonblocking(),
+        Some(Protocol::TCP),
+    )?;
+    // A restart must not wait for the old connections' TIME_WAIT.
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// Failures to accept since the last log line.
+#[derive(Debug, Default)]
+struct Failures {
+    count: u64,
+    logged: Option<Instant>,
+}
+
+impl Failures {
+    /// How many failures the log line stands for that is due now, if one is.
+    fn count_one(&mut self, now: Instant) -> Option<u64> {
+        self.count += 1;
+        if self.logged.is_some_and(|logged| now < logged + LOG_EVERY) {
+            return None;
+        }
+        self.logged = Some(now);
+        Some(std::mem::take(&mut self.count))
+    }
+}
+
+async fn accept_with<T, F: Future<Output = io::Result<T>>>(
+    mut accept: impl FnMut() -> F,
+    failures: &mut Failures,
+    owner: &str,
+) -> T {
+    loop {
+        let error = match accept().await {
+            Ok(accepted) => return accepted,
+            Err(error) => error,
+        };
+        if is_of_one_connection(&error) {
+            continue;
+        }
+        if let Some(count) = failures.count_one(Instant::now()) {
+            warn!(owner, %error, count, "cannot accept connections; trying on");
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+/// Whether only the connection that was to be accepted is lost (accept(2): pending network
+/// errors of a new connection are reported on the listener), and the next may be well.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::Interrupted
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    async fn sentence(endpoint: &str) -> String {
+        let error = Listener::bind(endpoint, "receivers.apps.grpc").await;
+        error.unwrap_err().to_string()
+    }
+
+    #[tokio::test]
+    async fn connections_are_accepted_without_delay_on_small_writes() {
+        let mut listener = Listener::bind("127.0.0.1:0", "test").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut client = TcpStream::connect(address).await.unwrap();
+        let (mut stream, peer) = listener.accept().await;
+        assert_eq!(peer, client.local_addr().unwrap());
+        assert!(stream.nodelay().unwrap());
+        client.write_all(b"ping").await.unwrap();
+        let mut read = [0; 4];
+        stream.read_exact(&mut read).await.unwrap();
+        assert_eq!(&read, b"ping");
+    }
+
+    #[tokio::test]
+    async fn names_are_looked_up_and_ipv4_comes_first() {
+        let listener = Listener::bind("localhost:0", "test").await.unwrap();
+        assert!(listener.local_addr().unwrap().ip().is_loopback());
+    }
+
+    #[tokio::test]
+    async fn an_ipv6_literal_stands_in_brackets() {
+        match Listener::bind("[::1]:0", "test").await {
+            Ok(listener) => assert!(listener.local_addr().unwrap().is_ipv6()),
+            // A machine without IPv6 says so, rather than that the endpoint is malformed.
+            Err(error) => assert_ne!(error.source.kind(), io::ErrorKind::InvalidInput),
+        }
+    }
+
+    #[tokio::test]
+    async fn an_address_in_use_is_named_with_what_wanted_it() {
+        let first = Listener::bind("127.0.0.1:0", "test").await.unwrap();
+        let endpoint = first.local_addr().unwrap().to_string();
+        assert_eq!(
+            sentence(&endpoint).await,
+            format!(
+                "cannot listen on {endpoint} (receivers.apps.grpc): the address is in use: \
+                 another process listens there; stop it or choose another endpoint"
+            )
+        );
+    }
+
+    #[tokio::test]
+    async fn an_address_of_another_machine_is_refused_with_advice() {
+        // 192.0.2.0/24 is kept for documentation (RFC 5737): no machine has it.
+        assert_eq!(
+            sentence("192.0.2.1:4317").await,
+            "cannot listen on 192.0.2.1:4317 (receivers.apps.grpc): this machine has no such \
+             address; use one of its own, or 0.0.0.0 for all"
+        );
+    }
+
+    #[tokio::test]
+    async fn what_is_not_host_and_port_is_refused_with_examples() {
+        for endpoint in [
+            "",
+            "4317",
+            ":4317",
+            "localhost",
+            "localhost:",
+            "localhost:otlp",
+            "localhost:65536",
+        ] {
+            let sentence = sentence(endpoint).await;
+            assert!(sentence.contains("it is not HOST:PORT"), "{sentence}");
+        }
+    }
+
+    #[test]
+    fn a_port_that_needs_rights_says_which() {
+        let error = ListenError {
+            endpoint: "0.0.0.0:80".to_owned(),
+            owner: "admin".to_owned(),
+            source: io::ErrorKind::PermissionDenied.into(),
+        };
+        assert!(error.to_string().contains("CAP_NET_BIND_SERVICE"));
+    }
+
+    #[tokio::test]
+    async fn a_restart_binds_while_old_connections_linger() {
+        let mut listener = Listener::bind("127.0.0.1:0", "test").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut client = TcpStream::connect(address).await.unwrap();
+        let (stream, _) = listener.accept().await;
+        // The side that closes first keeps the port in TIME_WAIT.
+        drop((stream, listener));
+        assert_eq!(client.read(&mut [0]).await.unwrap(), 0);
+        drop(client);
+        Listener::bind(&address.to_string(), "test").await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn running_out_of_descriptors_pauses_and_goes_on() {
+        const EMFILE: i32 = 24;
+        let started = Instant::now();
+        let mut left = 250;
+        let mut failures = Failures::default();
+        let accept = || {
+            std::future::ready(match left {
+                0 => Ok("connection"),
+                _ => {
+                    left -= 1;
+                    Err(io::Error::from_raw_os_error(EMFILE))
+                }
+            })
+        };
+        assert_eq!(
+            accept_with(accept, &mut failures, "test").await,
+            "connection"
+        );
+        assert_eq!(started.elapsed(), 250 * PAUSE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_lost_before_it_was_accepted_costs_no_pause() {
+        let started = Instant::now();
+        let mut kinds = vec![
+            io::ErrorKind::ConnectionAborted,
+            io::ErrorKind::ConnectionReset,
+            io::ErrorKind::Interrupted,
+        ];
+        let accept = || {
+            std::future::ready(match kinds.pop() {
+                Some(kind) => Err(io::Error::from(kind)),
+                None => Ok("connection"),
+            })
+        };
+        let mut failures = Failures::default();
+        assert_eq!(
+            accept_with(accept, &mut failures, "test").await,
+            "connection"
+        );
+        assert_eq!((started.elapsed(), failures.count), (Duration::ZERO, 0));
+    }
+
+    #[test]
+    fn a_log_line_stands_for_all_failures_since_the_one_before() {
+        let start = Instant::now();
+        let mut failures = Failures::default();
+        let lines: Vec<_> = (0..250)
+            .filter_map(|n| failures.count_one(start + n * PAUSE))
+            .collect();
+        assert_eq!(lines, [1, 100, 100]);
+    }
+}

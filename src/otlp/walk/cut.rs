@@ -1,0 +1,66 @@
+//! Takes the bad items out of a request.
+
+use super::survey;
+use crate::otlp::Signal;
+use crate::otlp::schema::{self, Kind, Message};
+use crate::otlp::wire::{self, DELIMITED, MAX_DEPTH, Reader};
+
+/// The request without the items that [`walk`](super::walk) rejected. Which those are is found
+/// once more: a list of them could be many times larger than what is left. Levels that held
+/// items and hold none any more are left out; everything else is copied as it is.
+///
+/// To be called only with a body that `walk` has accepted.
+pub fn without_rejected(signal: Signal, body: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(body.len());
+    copy_level(Reader::new(body), schema::request(signal), &mut out);
+    out
+}
+
+/// What a level lost and what it still has.
+#[derive(Clone, Copy, Default)]
+struct Tally {
+    kept: u64,
+    cut: u64,
+}
+
+fn copy_level(mut reader: Reader<'_>, schema: &'static Message, out: &mut Vec<u8>) -> Tally {
+    let mut tally = Tally::default();
+    while !reader.is_done() {
+        let start = reader.at();
+        let Ok(tag) = reader.tag() else { break };
+        let mut inside = reader;
+        if reader.skip(tag, MAX_DEPTH).is_err() {
+            break;
+        }
+        let field = schema.fields.iter().find(|field| field.number == tag >> 3);
+        let kind = field.map(|field| field.kind);
+        match (kind, tag & 7, inside.message()) {
+            (Some(Kind::Item(item)), DELIMITED, Ok(content)) => {
+                if !survey::has_good_values(content, item) {
+                    tally.cut += 1;
+                    continue;
+                }
+                tally.kept += 1;
+            }
+            (Some(Kind::Level(level)), DELIMITED, Ok(content)) => {
+                let before = out.len();
+                let mut inner = Tally::default();
+                wire::write_message(out, tag, content.rest().len(), |out| {
+                    inner = copy_level(content, level, out);
+                });
+                tally.kept += inner.kept;
+                tally.cut += inner.cut;
+                if inner.cut > 0 {
+                    if inner.kept == 0 {
+                        out.truncate(before);
+                    }
+                    continue;
+                }
+                out.truncate(before);
+            }
+            _ => {}
+        }
+        out.extend_from_slice(reader.since(start));
+    }
+    tally
+}
