@@ -36,7 +36,11 @@ impl Limits {
     pub fn new(config: &BatchConfig, passes: Option<Encoding>) -> Self {
         Self {
             max_bytes: config.max_bytes.as_usize(),
-            max_items: if config.max_items == 0 { u64::MAX } else { config.max_items },
+            max_items: if config.max_items == 0 {
+                u64::MAX
+            } else {
+                config.max_items
+            },
             linger: config.linger,
             passes,
         }
@@ -45,7 +49,9 @@ impl Limits {
     /// How many of these batches, from the first on, go into one request: at least one.
     pub fn count<'a>(&self, batches: impl Iterator<Item = &'a Batch>) -> usize {
         let mut batches = batches.peekable();
-        let Some(first) = batches.next() else { return 0 };
+        let Some(first) = batches.next() else {
+            return 0;
+        };
         if first.signal == Signal::Profiles || self.passes(first) {
             return 1;
         }

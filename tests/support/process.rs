@@ -1,6 +1,8 @@
 //! Starts the built binary as an operator would, on ports of the system's choosing, and ends it
 //! by its handle.
 
+#![allow(dead_code, reason = "each test that includes it uses a part")]
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
