@@ -42,7 +42,11 @@ impl Limits {
     pub fn new(config: &BatchConfig, passes: Option<Encoding>) -> Self {
         Self {
             max_bytes: config.max_bytes.as_usize(),
-            max_items: if config.max_items == 0 { u64::MAX } else { config.max_items },
+            max_items: if config.max_items == 0 {
+                u64::MAX
+            } else {
+                config.max_items
+            },
             linger: config.linger,
             passes,
         }
@@ -51,7 +55,9 @@ impl Limits {
     /// How many of these batches, from the first on, go into one request: at least one.
     pub fn count<'a>(&self, batches: impl Iterator<Item = &'a Batch>) -> usize {
         let mut batches = batches.peekable();
-        let Some(first) = batches.next() else { return 0 };
+        let Some(first) = batches.next() else {
+            return 0;
+        };
         if first.signal == Signal::Profiles || self.passes(first) {
             return 1;
         }
@@ -88,13 +94,22 @@ impl Limits {
     pub fn due(&self, queue: &Queue, now: Instant, last: Option<Instant>) -> Option<Due> {
         let signal = queue.oldest()?;
         let lingered = queue.front(signal)?.batch.received + self.linger;
-        let gathered = last.filter(|_| queue.bytes() < GATHER_BYTES).map(|last| last + GATHER);
+        let gathered = last
+            .filter(|_| queue.bytes() < GATHER_BYTES)
+            .map(|last| last + GATHER);
         let until = gathered.map_or(lingered, |gathered| gathered.max(lingered));
         if until <= now || self.is_full(queue, signal) {
             return Some(Due::Now(signal));
         }
-        let enough_bytes = if lingered > now { self.max_bytes } else { GATHER_BYTES };
-        Some(Due::At { until, enough_bytes })
+        let enough_bytes = if lingered > now {
+            self.max_bytes
+        } else {
+            GATHER_BYTES
+        };
+        Some(Due::At {
+            until,
+            enough_bytes,
+        })
     }
 
     /// Whether a request of this signal would not get any larger by waiting.

@@ -128,13 +128,23 @@ impl Sender {
                     cause: "given up at the shutdown deadline".to_owned(),
                 }),
             };
-            Landed { shipment, pass, attempt, outcome }
+            Landed {
+                shipment,
+                pass,
+                attempt,
+                outcome,
+            }
         }));
     }
 
     fn land(&mut self, landed: Landed) {
         let flowing = landed.outcome.is_ok();
-        let Landed { shipment, pass, attempt, outcome } = landed;
+        let Landed {
+            shipment,
+            pass,
+            attempt,
+            outcome,
+        } = landed;
         match outcome {
             Ok(Delivered { rejected }) => {
                 attempt.succeeded(shipment.batch.bytes() as u64);
@@ -182,13 +192,7 @@ impl Sender {
         shipment.receipt.settle(Fate::Dropped(Reason::Permanent));
     }
 
-    fn failed(
-        &mut self,
-        mut shipment: Shipment,
-        pass: Pass,
-        after: Option<Duration>,
-        cause: &str,
-    ) {
+    fn failed(&mut self, mut shipment: Shipment, pass: Pass, after: Option<Duration>, cause: &str) {
         let now = Instant::now();
         limited!(
             warn,
@@ -215,7 +219,9 @@ impl Sender {
                 cause,
                 "items are dropped: tried for as long as retry_on_failure.max_elapsed_time allows"
             );
-            shipment.receipt.settle(Fate::Dropped(Reason::RetriesExhausted));
+            shipment
+                .receipt
+                .settle(Fate::Dropped(Reason::RetriesExhausted));
             return;
         }
         shipment.due = now + delay;
@@ -256,7 +262,10 @@ impl Sender {
     async fn give_up(&mut self) {
         self.aborted.send_replace(true);
         let mut items = 0;
-        while let Some(Landed { shipment, outcome, .. }) = self.flights.next().await {
+        while let Some(Landed {
+            shipment, outcome, ..
+        }) = self.flights.next().await
+        {
             match outcome {
                 Ok(Delivered { rejected }) => shipment.receipt.settle_delivered(rejected),
                 Err(_) => {

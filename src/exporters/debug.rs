@@ -25,10 +25,20 @@ pub enum Verbosity {
 
 /// wip
 pub struct Debug;
-impl Debug { /// wip
- pub fn new(_: &DebugConfig) -> Self { Self } }
+impl Debug {
+    /// wip
+    pub fn new(_: &DebugConfig) -> Self {
+        Self
+    }
+}
 impl crate::component::Exporter for Debug {
-    fn export<'a>(&'a self, _: &'a crate::batch::Batch) -> futures_util::future::BoxFuture<'a, Result<crate::component::Delivered, crate::component::Failure>> {
+    fn export<'a>(
+        &'a self,
+        _: &'a crate::batch::Batch,
+    ) -> futures_util::future::BoxFuture<
+        'a,
+        Result<crate::component::Delivered, crate::component::Failure>,
+    > {
         Box::pin(async { Ok(Default::default()) })
     }
 }

@@ -37,7 +37,12 @@ where
     /// A channel that is not open yet. A connection older than `max_age` is replaced.
     pub fn new(target: Target, max_age: Duration) -> Self {
         let dialling = tokio::sync::Mutex::new(());
-        Self { target, max_age, open: Mutex::new(None), dialling }
+        Self {
+            target,
+            max_age,
+            open: Mutex::new(None),
+            dialling,
+        }
     }
 
     /// A handle to send one request by; opens the connection if need be.
@@ -59,7 +64,10 @@ where
             .map_err(io::Error::other)?;
         // It ends with its last handle; what went wrong on it, each request is told.
         tokio::spawn(async move { drop(connection.await) });
-        let open = Open { sender: sender.clone(), replace_at: replace_at(self.max_age) };
+        let open = Open {
+            sender: sender.clone(),
+            replace_at: replace_at(self.max_age),
+        };
         *self.open.lock().unwrap_or_else(PoisonError::into_inner) = Some(open);
         Ok(sender)
     }

@@ -41,7 +41,12 @@ impl Corked {
     /// Takes over the stream.
     pub fn new(stream: TcpStream) -> Self {
         let stream = TokioIo::new(stream);
-        Self { stream, read: BytesMut::new(), written: BytesMut::new(), fresh: false }
+        Self {
+            stream,
+            read: BytesMut::new(),
+            written: BytesMut::new(),
+            fresh: false,
+        }
     }
 
     fn serve_read(&mut self, mut buf: ReadBufCursor<'_>) {
@@ -78,7 +83,12 @@ impl Corked {
             if gathered > 0 {
                 all.push(IoSlice::new(&self.written));
             }
-            all.extend(slices.iter().take(SLICES - 1).map(|slice| IoSlice::new(slice)));
+            all.extend(
+                slices
+                    .iter()
+                    .take(SLICES - 1)
+                    .map(|slice| IoSlice::new(slice)),
+            );
             let count = ready!(stream.poll_write_vectored(cx, &all))?;
             drop(all);
             if count > gathered {

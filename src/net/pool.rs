@@ -33,7 +33,11 @@ where
 {
     /// An empty pool. A connection older than `max_age` is not used again.
     pub fn new(target: Target, max_age: Duration) -> Self {
-        Self { target, max_age, idle: Mutex::default() }
+        Self {
+            target,
+            max_age,
+            idle: Mutex::default(),
+        }
     }
 
     /// An idle connection, or a new one.
@@ -47,13 +51,19 @@ where
         let (sender, connection) = handshake(stream).await.map_err(io::Error::other)?;
         // It ends with its handle; what went wrong on it, the request is told.
         tokio::spawn(async move { drop(connection.await) });
-        Ok(Connection { sender, replace_at: replace_at(self.max_age) })
+        Ok(Connection {
+            sender,
+            replace_at: replace_at(self.max_age),
+        })
     }
 
     /// Keeps a connection whose last answer was read to its end.
     pub fn give_back(&self, connection: Connection<B>) {
         if !connection.sender.is_closed() {
-            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+            self.idle
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(connection);
         }
     }
 
