@@ -56,6 +56,20 @@ pub const fn request(signal: Signal) -> &'static Message {
     }
 }
 
+/// The number of the resource field in a message that has one.
+pub fn resource(message: &Message) -> Option<u32> {
+    let mut fields = message.fields.iter();
+    let field = fields.find(|field| field.name == "resource")?;
+    Some(field.number)
+}
+
+/// The tag of the attributes field in a message that has one.
+pub fn attributes_tag(message: &Message) -> Option<u32> {
+    let mut fields = message.fields.iter();
+    let field = fields.find(|field| field.name == "attributes")?;
+    Some(field.number << 3 | super::wire::DELIMITED)
+}
+
 const fn one(number: u32, name: &'static str, kind: Kind) -> Field {
     Field {
         number,
