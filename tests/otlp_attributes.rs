@@ -1,4 +1,5 @@
 //! The attribute editor against a plain one that decodes everything.
+#![allow(clippy::unwrap_used)]
 
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};

@@ -58,7 +58,7 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Truncated => f.write_str("goes on after the end of its message"),
-            Self::Varint => f.write_str("has a varint that is too long"),
+            Self::Varint => f.write_str("has a varint that is too long or too large"),
             Self::FieldNumber => f.write_str("has the field number 0"),
             Self::WireType => f.write_str("has a wire type that does not exist"),
             Self::Group => f.write_str("opens or closes a group that has no other end"),
