@@ -52,25 +52,19 @@ impl<'a> Editor<'a> {
         let Some(open) = self.open.pop() else { return };
         let Some(kept_at) = open.kept_at else { return };
         self.copy_until(end);
-        let kept = kept_at..kept_at + open.length.len();
-        let length = self.out.len() - kept.end;
-        let mut varint = Vec::with_capacity(10);
-        wire::write_varint(&mut varint, length as u64);
-        match self.out.get_mut(kept.clone()) {
-            Some(room) if room.len() == varint.len() => room.copy_from_slice(&varint),
-            _ => drop(self.out.splice(kept, varint)),
-        }
+        wire::set_length(&mut self.out, kept_at..kept_at + open.length.len());
     }
 
-    /// Puts `bytes` in the place of `range`, which may be empty: then they are inserted.
-    pub fn replace(&mut self, range: Range<usize>, bytes: &[u8]) {
+    /// Puts what `write` appends in the place of `range`, which may be empty: then it is
+    /// inserted.
+    pub fn replace(&mut self, range: Range<usize>, write: impl FnOnce(&mut Vec<u8>)) {
         if self.out.capacity() == 0 {
             self.out
-                .reserve(self.input.len() + self.input.len() / 8 + bytes.len());
+                .reserve(self.input.len() + self.input.len() / 8 + 64);
         }
         self.make_room_for_lengths();
         self.copy_until(range.start);
-        self.out.extend_from_slice(bytes);
+        write(&mut self.out);
         self.copied = range.end;
     }
 
@@ -140,7 +134,7 @@ mod tests {
             editor.leave(8);
             editor.enter(outer_length);
             editor.enter(inner_start + 1..text.start);
-            editor.replace(text, &vec![b'n'; new]);
+            editor.replace(text, |out| out.extend(vec![b'n'; new]));
             editor.leave(end);
             editor.leave(end);
             let expected = [
@@ -157,9 +151,9 @@ mod tests {
         let input = field(b"abcdef");
         let mut editor = Editor::new(&input);
         editor.enter(1..2);
-        editor.replace(2..3, b"AA");
-        editor.replace(4..4, b"-");
-        editor.replace(7..8, b"");
+        editor.replace(2..3, |out| out.extend(b"AA"));
+        editor.replace(4..4, |out| out.push(b'-'));
+        editor.replace(7..8, |_| ());
         editor.leave(8);
         assert_eq!(editor.finish().unwrap(), field(b"AAb-cde"));
     }
@@ -167,7 +161,7 @@ mod tests {
     #[test]
     fn deleting_everything_is_a_change_too() {
         let mut editor = Editor::new(b"abc");
-        editor.replace(0..3, b"");
+        editor.replace(0..3, |_| ());
         assert_eq!(editor.finish().unwrap(), b"");
     }
 }

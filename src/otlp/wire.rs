@@ -2,6 +2,9 @@
 //! written into a vector.
 
 use std::fmt;
+use std::ops::Range;
+
+use smallvec::SmallVec;
 
 /// How deeply messages and groups may lie in a request, as Google's parsers have it. Deeper
 /// bodies are refused by every C++, Java and Rust receiver, so one of them in a merged batch
@@ -88,7 +91,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads the message that lies there in `bytes`.
-    pub fn within(bytes: &'a [u8], range: std::ops::Range<usize>) -> Self {
+    pub fn within(bytes: &'a [u8], range: Range<usize>) -> Self {
         Self {
             bytes: bytes.get(..range.end).unwrap_or_default(),
             at: range.start,
@@ -315,10 +318,24 @@ pub fn write_message(
     let reserved = varint_len(expected as u64);
     out.resize(start + reserved, 0);
     content(out);
-    let length = out.len().saturating_sub(start + reserved);
-    let mut head = Vec::with_capacity(10);
-    write_varint(&mut head, length as u64);
-    out.splice(start..start + reserved, head);
+    set_length(out, start..start + reserved);
+}
+
+/// Writes a length into the room kept for it: that of all that follows. What follows is moved
+/// if the length takes more or less room.
+pub fn set_length(out: &mut Vec<u8>, kept: Range<usize>) {
+    let length = out.len().saturating_sub(kept.end) as u64;
+    let mut varint = SmallVec::<[u8; 10]>::new();
+    for shift in (0..varint_len(length)).map(|index| 7 * index) {
+        varint.push((length >> shift) as u8 | 0x80);
+    }
+    if let Some(last) = varint.last_mut() {
+        *last &= 0x7f;
+    }
+    match out.get_mut(kept.clone()) {
+        Some(room) if room.len() == varint.len() => room.copy_from_slice(&varint),
+        _ => drop(out.splice(kept, varint)),
+    }
 }
 
 /// Appends a field of wire type 2.

@@ -14,6 +14,9 @@ const VALUE: u32 = 0x12;
 /// bounds the memory that a request can ask for.
 const MOST: usize = 1 << 16;
 
+/// In no message.
+const NOWHERE: Range<usize> = usize::MAX..usize::MAX;
+
 /// Attributes in order. A key may occur more than once: what is done to it is done to all.
 #[derive(Debug, Default)]
 pub(super) struct AttributeList<'a> {
@@ -23,7 +26,7 @@ pub(super) struct AttributeList<'a> {
 
 #[derive(Debug)]
 struct Attribute<'a> {
-    /// The field that it is in the request, with tag and length; empty for a new one.
+    /// The field that it is in the request, with tag and length; `NOWHERE` for a new one.
     place: Range<usize>,
     /// Its `KeyValue`.
     content: Cow<'a, [u8]>,
@@ -113,7 +116,7 @@ impl<'a> AttributeList<'a> {
         wire::write_bytes(&mut content, VALUE, value);
         self.changed = true;
         self.attributes.push(Attribute {
-            place: 0..0,
+            place: NOWHERE,
             content: Cow::Owned(content),
             key: end - key.len()..end,
             fate: Fate::New,
@@ -155,41 +158,47 @@ impl<'a> AttributeList<'a> {
         let end = place.content.end();
         let inside = place.content.at()..end;
         editor.enter(place.length.clone());
-        let mut field = Vec::new();
         for one in &self.attributes {
-            let is_old = matches!(one.fate, Fate::Changed | Fate::Deleted);
-            if !is_old || one.place.is_empty() || !inside.contains(&one.place.start) {
+            if !inside.contains(&one.place.start) {
                 continue;
             }
-            field.clear();
-            if one.fate == Fate::Changed {
-                wire::write_bytes(&mut field, tag, &one.content);
+            match one.fate {
+                Fate::Changed => editor.replace(one.place.clone(), |out| one.write(tag, out)),
+                Fate::Deleted => editor.replace(one.place.clone(), |_| ()),
+                Fate::Kept | Fate::New => {}
             }
-            editor.replace(one.place.clone(), &field);
         }
-        let new = self.take_new(tag);
-        if !new.is_empty() {
-            editor.replace(end..end, &new);
+        if self.has_new() {
+            editor.replace(end..end, |out| self.write_new(tag, out));
         }
         editor.leave(end);
     }
 
-    /// The new attributes as fields of this tag.
-    pub(super) fn take_new(&mut self, tag: u32) -> Vec<u8> {
-        let mut out = Vec::new();
-        for one in &mut self.attributes {
-            if one.fate == Fate::New {
-                wire::write_bytes(&mut out, tag, &one.content);
-                one.fate = Fate::Deleted;
-            }
+    /// Whether there are attributes that no place of the request has.
+    pub(super) fn has_new(&self) -> bool {
+        self.attributes.iter().any(|one| one.fate == Fate::New)
+    }
+
+    /// Writes the new attributes as fields of this tag; they are new no more.
+    pub(super) fn write_new(&mut self, tag: u32, out: &mut Vec<u8>) {
+        for one in self
+            .attributes
+            .iter_mut()
+            .filter(|one| one.fate == Fate::New)
+        {
+            one.write(tag, out);
+            one.fate = Fate::Kept;
         }
-        out
     }
 }
 
 impl Attribute<'_> {
     fn is(&self, key: &str) -> bool {
         self.fate != Fate::Deleted && self.content.get(self.key.clone()) == Some(key.as_bytes())
+    }
+
+    fn write(&self, tag: u32, out: &mut Vec<u8>) {
+        wire::write_bytes(out, tag, &self.content);
     }
 
     /// Puts another key or value into it; its other fields stay.
@@ -223,6 +232,13 @@ impl Attribute<'_> {
 
 /// Where the key of a `KeyValue` lies. An error if that is not framed rightly to its end.
 fn key_of(content: &[u8]) -> Result<Range<usize>, Fault> {
+    // As most are written: a short key, a short value, and nothing else.
+    if let [0x0a, key @ ..0x80, after @ ..] = content
+        && let Some([0x12, value @ ..0x80, rest @ ..]) = after.get(usize::from(*key)..)
+        && rest.len() == usize::from(*value)
+    {
+        return Ok(2..2 + usize::from(*key));
+    }
     let mut reader = Reader::new(content);
     let mut key = 0..0;
     while !reader.is_done() {

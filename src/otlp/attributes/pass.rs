@@ -45,6 +45,7 @@ impl<'a> Pass<'a> {
         if let Some(number) = resource {
             self.begin_resource(reader, number);
         }
+        let mut item_tag = None;
         while !reader.is_done() {
             let Ok(tag) = reader.tag() else { return };
             let length_at = reader.at();
@@ -68,7 +69,11 @@ impl<'a> Pass<'a> {
                     self.level(content, inner);
                     self.editor.leave(content.end());
                 }
-                Kind::Item(inner) if !self.items.is_empty() => self.item(&place, inner),
+                Kind::Item(inner) if !self.items.is_empty() => {
+                    // All items of a level are of one kind.
+                    let tag = *item_tag.get_or_insert_with(|| schema::attributes_tag(inner));
+                    self.item(&place, tag);
+                }
                 _ if resource == Some(field.number) && self.resource.is_changed() => {
                     let editor = &mut self.editor;
                     self.resource.write(&place, RESOURCE_ATTRIBUTES, editor);
@@ -105,18 +110,16 @@ impl<'a> Pass<'a> {
         if present {
             return;
         }
-        let attributes = self.resource.take_new(RESOURCE_ATTRIBUTES);
-        if !attributes.is_empty() {
-            let mut resource = Vec::with_capacity(attributes.len() + 8);
-            wire::write_bytes(&mut resource, number << 3 | DELIMITED, &attributes);
-            self.editor.replace(start..start, &resource);
+        if self.resource.has_new() {
+            self.editor.replace(start..start, |out| {
+                wire::write_message(out, number << 3 | DELIMITED, 0, |out| {
+                    self.resource.write_new(RESOURCE_ATTRIBUTES, out);
+                });
+            });
         }
     }
 
-    fn item(&mut self, place: &Place<'a>, schema: &'static Message) {
-        let Some(tag) = schema::attributes_tag(schema) else {
-            return;
-        };
+    fn item(&mut self, place: &Place<'a>, tag: u32) {
         self.item.clear();
         if self.item.read(place.content, tag, self.items).is_none() {
             return;

@@ -63,11 +63,11 @@ pub fn resource(message: &Message) -> Option<u32> {
     Some(field.number)
 }
 
-/// The tag of the attributes field in a message that has one.
-pub fn attributes_tag(message: &Message) -> Option<u32> {
-    let mut fields = message.fields.iter();
-    let field = fields.find(|field| field.name == "attributes")?;
-    Some(field.number << 3 | super::wire::DELIMITED)
+/// The tag of an item's attributes; 0, which no field has, for one without.
+pub fn attributes_tag(item: &Message) -> u32 {
+    let mut fields = item.fields.iter();
+    let field = fields.find(|field| field.name == "attributes");
+    field.map_or(0, |field| field.number << 3 | super::wire::DELIMITED)
 }
 
 const fn one(number: u32, name: &'static str, kind: Kind) -> Field {
