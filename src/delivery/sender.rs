@@ -64,9 +64,9 @@ impl Sender {
     /// Sends until the process drains and the lane is empty, or the deadline is reached. What
     /// is then left is given up, with the reason `shutdown`.
     pub async fn run(mut self, mut drain: Drain) {
+        let mut deadline = None;
         loop {
             let now = Instant::now();
-            let deadline = drain.deadline();
             if deadline.is_some_and(|deadline| now >= deadline) {
                 break;
             }
@@ -81,7 +81,7 @@ impl Sender {
                 Some(landed) = self.flights.next() => self.land(landed),
                 () = self.lane.wake.notified() => {}
                 () = sleep_until(until.unwrap_or(now)), if until.is_some() => {}
-                _ = drain.begun(), if deadline.is_none() => {}
+                moved = drain.deadline_after(deadline) => deadline = Some(moved),
             }
         }
         self.give_up().await;
@@ -274,7 +274,7 @@ impl Sender {
                 }
             }
         }
-        items += self.lane.give_up(Reason::Shutdown);
+        items += self.lane.close(Reason::Shutdown);
         if items > 0 {
             tracing::error!(
                 exporter = %self.lane.name,

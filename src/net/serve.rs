@@ -12,7 +12,7 @@ use hyper_util::rt::TokioExecutor;
 use hyper_util::server::conn::auto::Builder;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::corked::Corked;
 use super::dial::replace_at;
@@ -78,11 +78,18 @@ async fn converse<S, B>(
         ended = connection.as_mut() => Some(ended),
         () = sleep_until(old.unwrap_or_else(Instant::now)), if old.is_some() => {
             connection.as_mut().graceful_shutdown();
-            timeout(limits.grace, connection.as_mut()).await.ok()
+            tokio::select! {
+                ended = connection.as_mut() => Some(ended),
+                () = sleep(limits.grace) => None,
+                () = drain.over() => None,
+            }
         }
-        deadline = drain.begun() => {
+        _ = drain.begun() => {
             connection.as_mut().graceful_shutdown();
-            timeout_at(deadline, connection.as_mut()).await.ok()
+            tokio::select! {
+                ended = connection.as_mut() => Some(ended),
+                () = drain.over() => None,
+            }
         }
     };
     if let Some(Err(error)) = ended {

@@ -11,7 +11,7 @@ use crate::batch::Batch;
 use crate::budget::Reservation;
 use crate::delivery::config::WhenFull;
 use crate::delivery::lane::Lane;
-use crate::intake::{Acknowledge, Refused, jittered};
+use crate::intake::{self, Acknowledge, Refused, jittered};
 use crate::receipt::{Settled, Settlement};
 use crate::telemetry::metrics::Refusal;
 
@@ -34,13 +34,10 @@ pub async fn offer(
         *room = find_room(lane, batch.bytes(), deadline).await?;
     }
     match acknowledge {
-        Acknowledge::Queued => {
-            push(offers, None);
-            Ok(())
-        }
+        Acknowledge::Queued => push(offers, None),
         Acknowledge::Delivered => {
             let settlement = Arc::new(Settlement::default());
-            push(offers, Some(&settlement));
+            push(offers, Some(&settlement))?;
             delivered(&settlement, deadline).await
         }
     }
@@ -74,11 +71,15 @@ async fn find_room(
     })
 }
 
-fn push(offers: SmallVec<[Offer; 2]>, settlement: Option<&Arc<Settlement>>) {
+fn push(offers: SmallVec<[Offer; 2]>, settlement: Option<&Arc<Settlement>>) -> Result<(), Refused> {
     for (lane, batch, room) in offers {
         let settlement = settlement.filter(|_| lane.config.required);
-        lane.push(batch, room, settlement);
+        if !lane.push(batch, room, settlement) {
+            // The process is at its end; whoever gets what we refuse now has it whole.
+            return Err(intake::draining());
+        }
     }
+    Ok(())
 }
 
 async fn delivered(settlement: &Settlement, deadline: Instant) -> Result<(), Refused> {
