@@ -2,15 +2,17 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap};
-use http::{HeaderValue, Method, Request, Response};
+use http::request::Parts;
+use http::{HeaderValue, Method, Request, Response, Version};
 use http_body::Body;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use serde_json::json;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::body::{Joined, ReadError, in_time, next_data};
 use super::refusal::Failed;
@@ -34,6 +36,9 @@ pub(super) struct Http {
 /// What a body of undeclared length is paid for at a time, in bytes.
 const STEP: usize = 64 << 10;
 
+/// The longest that a client may go on sending what was refused already.
+const PASS_OVER: Duration = Duration::from_secs(10);
+
 const PROTOBUF: &str = "application/x-protobuf";
 const JSON: &str = "application/json";
 
@@ -47,7 +52,8 @@ impl Http {
         let json = media_type(request.headers()).is_some_and(|kind| kind == JSON);
         let signal = Signal::from_http_path(path(request.uri().path()))
             .filter(|signal| self.intake.takes(*signal));
-        let response = match self.take(signal, request).await {
+        let (head, mut body) = request.into_parts();
+        let response = match self.take(signal, &head, &mut body).await {
             Ok(accepted) => {
                 if let Some(signal) = signal {
                     self.metrics
@@ -57,6 +63,9 @@ impl Http {
             }
             Err(failed) => {
                 failed.count(&self.metrics, signal);
+                if head.version <= Version::HTTP_11 {
+                    pass_over(body, self.limit);
+                }
                 failure(&failed, json)
             }
         };
@@ -67,11 +76,12 @@ impl Http {
     async fn take(
         &self,
         signal: Option<Signal>,
-        request: Request<Incoming>,
+        head: &Parts,
+        body: &mut Incoming,
     ) -> Result<Accepted, Failed> {
-        let (signal, encoding) = look(signal, &request)?;
+        let (signal, encoding) = look(signal, head)?;
         let deadline = self.intake.deadline(None);
-        let read = self.read(signal, request.into_body(), encoding, deadline);
+        let read = self.read(signal, body, encoding, deadline);
         let request = read.await?;
         let wire = request.body.len();
         let accepted = self.intake.submit(request).await?;
@@ -82,7 +92,7 @@ impl Http {
     async fn read(
         &self,
         signal: Signal,
-        mut body: Incoming,
+        body: &mut Incoming,
         encoding: Option<Encoding>,
         deadline: Instant,
     ) -> Result<intake::Request, Failed> {
@@ -96,11 +106,11 @@ impl Http {
         let read = match length {
             Some(length) => {
                 let joined = Joined::new(Bytes::new(), length);
-                in_time(joined.read(&mut body))
+                in_time(joined.read(body))
                     .await?
                     .map_err(|error| broken(&error))
             }
-            None => in_time(self.read_undeclared(&mut body, &mut admission)).await?,
+            None => in_time(self.read_undeclared(body, &mut admission)).await?,
         };
         let reservation = admission.reservation;
         Ok(intake::Request {
@@ -140,30 +150,45 @@ impl Http {
     }
 }
 
+/// Reads what is left of a body that nobody wants, beside the answer, and keeps nothing of it.
+/// HTTP/1.1 clients send all of a request before they look at the answer: closing on one that
+/// still sends resets the connection, and the answer is lost with it.
+fn pass_over(mut body: Incoming, limit: usize) {
+    if body.is_end_stream() {
+        return;
+    }
+    tokio::spawn(timeout(PASS_OVER, async move {
+        let mut left = limit;
+        while let Ok(Some(chunk)) = next_data(&mut body).await {
+            left = left.saturating_sub(chunk.len());
+            if left == 0 {
+                return;
+            }
+        }
+    }));
+}
+
 /// What can be said of a request by its head alone.
-fn look(
-    signal: Option<Signal>,
-    request: &Request<Incoming>,
-) -> Result<(Signal, Option<Encoding>), Failed> {
+fn look(signal: Option<Signal>, head: &Parts) -> Result<(Signal, Option<Encoding>), Failed> {
     let Some(signal) = signal else {
         let problem = format!(
             "{} is not served here: post to /v1/traces, /v1/metrics or /v1/logs, and see that a \
              pipeline takes it",
-            request.uri().path()
+            head.uri.path()
         );
         let status = Status::new(GrpcCode::Unimplemented, problem);
         return Err(Failed::fault(Fault::NoSuchPath, status));
     };
-    if request.method() != Method::POST {
+    if head.method != Method::POST {
         let status = Status::new(GrpcCode::Internal, "only POST is served here");
         return Err(Failed::fault(Fault::Method, status));
     }
-    if media_type(request.headers()).is_none_or(|kind| kind != PROTOBUF) {
+    if media_type(&head.headers).is_none_or(|kind| kind != PROTOBUF) {
         let problem = "the content type must be application/x-protobuf";
         let status = Status::new(GrpcCode::InvalidArgument, problem);
         return Err(Failed::fault(Fault::MediaType, status));
     }
-    let coding = request.headers().get(header::CONTENT_ENCODING);
+    let coding = head.headers.get(header::CONTENT_ENCODING);
     let coding = coding.map_or(Ok(""), |value| value.to_str().map_err(|_| "?"));
     match compression::parse_coding(coding.unwrap_or("?")) {
         Ok(encoding) => Ok((signal, encoding)),
