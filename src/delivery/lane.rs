@@ -195,10 +195,9 @@ impl Lane {
             room: Arc::new(room),
         });
         self.show(&state);
-        if state
-            .wanted_bytes
-            .is_some_and(|wanted| state.queue.bytes() >= wanted)
-        {
+        let enough =
+            |wanted| state.queue.bytes() >= wanted || state.queue.items() >= self.limits.max_items;
+        if state.wanted_bytes.is_some_and(enough) {
             state.wanted_bytes = None;
             drop(state);
             self.wake.notify_one();
