@@ -17,13 +17,17 @@ use crate::telemetry::metrics::Refusal;
 
 type Offer = (Arc<Lane>, Batch, Option<Reservation>);
 
-/// Hands the batches over to their lanes; waits for room until `deadline`. Returns when the
-/// request is acknowledged in the sense of `acknowledge`.
+/// The lanes have it: from now on its items are accounted for, whatever the client is told.
+pub struct Taken {
+    settlement: Option<Arc<Settlement>>,
+}
+
+/// Hands the batches over to their lanes; waits for room until `deadline`.
 pub async fn offer(
     branches: Branches,
     deadline: Instant,
     acknowledge: Acknowledge,
-) -> Result<(), Refused> {
+) -> Result<Taken, Refused> {
     let mut offers: SmallVec<[Offer; 2]> = SmallVec::new();
     for (pipeline, batch) in branches {
         for lane in &pipeline.lanes {
@@ -33,12 +37,20 @@ pub async fn offer(
     for (lane, batch, room) in &mut offers {
         *room = find_room(lane, batch.bytes(), deadline).await?;
     }
-    match acknowledge {
-        Acknowledge::Queued => push(offers, None),
-        Acknowledge::Delivered => {
-            let settlement = Arc::new(Settlement::default());
-            push(offers, Some(&settlement))?;
-            delivered(&settlement, deadline).await
+    let settlement = match acknowledge {
+        Acknowledge::Queued => None,
+        Acknowledge::Delivered => Some(Arc::<Settlement>::default()),
+    };
+    push(offers, settlement.as_ref())?;
+    Ok(Taken { settlement })
+}
+
+impl Taken {
+    /// Waits until the request is acknowledged: at once if that means queued.
+    pub async fn acknowledged(self, deadline: Instant) -> Result<(), Refused> {
+        match self.settlement {
+            None => Ok(()),
+            Some(settlement) => delivered(&settlement, deadline).await,
         }
     }
 }
