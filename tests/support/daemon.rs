@@ -58,9 +58,12 @@ impl Daemon {
         fs::write(&file, config).unwrap();
         let log = fs::File::create(folder.path().join("log")).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_otlpd"));
-        command.arg("--config").arg(&file).stderr(log);
-        command.stdin(Stdio::null()).stdout(Stdio::null());
+        command.arg("--config").arg(&file);
         prepare(&mut command);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log);
         let child = command.spawn().unwrap();
         let mut daemon = Self {
             child,
