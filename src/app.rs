@@ -2,143 +2,262 @@
 //! data.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{Instant, timeout_at};
 
+use crate::admin::{self, PipelineSummary, Sources};
 use crate::budget::Budget;
 use crate::config::Config;
 use crate::delivery::batcher::Limits;
 use crate::delivery::lane::Lane;
 use crate::delivery::sender::Sender;
+use crate::host::cpu::{self, CpuAllowance};
 use crate::host::workers::Workers;
 use crate::intake::{Door, Intake};
+use crate::net::listen::Listener;
 use crate::otlp::Signal;
-use crate::otlp::walk::Validation;
 use crate::pipeline::Pipeline;
 use crate::pipeline::route::Route;
+use crate::processors;
 use crate::receivers::ReceiverConfig;
-use crate::receivers::otlp::ValidationConfig;
+use crate::receivers::otlp::OtlpConfig;
 use crate::receivers::otlp::listen::Listeners;
 use crate::shutdown::Trigger;
+use crate::telemetry::health::{Health, State};
+use crate::telemetry::lanes::Lanes;
 use crate::telemetry::ledger::{Ledger, LedgerSnapshot};
+use crate::telemetry::metrics::Registry;
+
+/// What the host gives us, as it was read at the start.
+#[derive(Clone, Debug)]
+pub struct Allowances {
+    /// The CPUs that we may use.
+    pub cpu: CpuAllowance,
+    /// Whether the allowance is read again while running.
+    pub follow_cpu: bool,
+    /// The memory budget in bytes.
+    pub budget: u64,
+    /// What set it, for a person.
+    pub budget_source: String,
+}
 
 /// A running daemon.
 pub struct App {
+    health: Arc<Health>,
     door: Arc<Door>,
     ledger: Arc<Ledger>,
+    lanes: Arc<Lanes>,
+    registry: Arc<Registry>,
+    budget: Budget,
+    workers: Workers,
     receiving: Trigger,
     delivering: Trigger,
-    tasks: JoinSet<()>,
+    senders: JoinSet<()>,
+    /// Serve until the very end, so that whoever asks is told.
+    background: Vec<JoinHandle<()>>,
     deadline: Duration,
 }
+
+/// How often the CPU allowance is read again.
+const FOLLOW_EVERY: Duration = Duration::from_secs(10);
 
 impl App {
     /// Builds and starts everything that the configuration names.
     ///
     /// # Errors
     /// A sentence for the operator.
-    pub async fn start(config: &Config, budget: Budget, workers: Workers) -> Result<Self, String> {
-        let ledger = Arc::new(Ledger::default());
+    pub async fn start(config: &Config, allowances: &Allowances) -> Result<Self, String> {
         let mut app = Self {
+            health: Arc::default(),
             door: Arc::new(Door::new(&config.intake)),
-            ledger,
+            ledger: Arc::default(),
+            lanes: Arc::default(),
+            registry: Arc::default(),
+            budget: Budget::new(allowances.budget),
+            workers: Workers::new(allowances.cpu.threads),
             receiving: Trigger::default(),
             delivering: Trigger::default(),
-            tasks: JoinSet::new(),
+            senders: JoinSet::new(),
+            background: Vec::new(),
             deadline: config.shutdown.deadline,
         };
-        let lanes = app.open_lanes(config, &workers)?;
-        let pipelines = build_pipelines(config, &lanes);
+        app.start_admin(config, allowances).await?;
+        let lanes = app.open_lanes(config)?;
+        let pipelines = build_pipelines(config, &lanes)?;
+        let mut ready = Vec::new();
         for (name, receiver) in &config.receivers {
             let ReceiverConfig::Otlp(otlp) = receiver;
-            let fed = feeds(name, config, &pipelines);
-            let takes = Signal::ALL.into_iter().filter(|s| !fed[*s as usize].is_empty()).collect();
-            let validation = match otlp.validation {
-                ValidationConfig::Full => Validation::Full,
-                ValidationConfig::Items => Validation::Items,
-            };
-            let route = Arc::new(Route {
-                pipelines: fed,
-                validation,
-                acknowledge: config.intake.acknowledge,
-                budget: budget.clone(),
-                workers: workers.clone(),
-                ledger: Arc::clone(&app.ledger),
-            });
-            let door = Arc::clone(&app.door);
-            let gates = route.gates();
-            let intake = Intake::new(budget.clone(), door, gates, takes, route.onward());
-            let listeners = Listeners::bind(name, otlp).await?;
-            app.tasks.spawn(listeners.serve(intake, app.receiving.drain()));
+            let intake = app.intake(config, otlp, feeds(name, config, &pipelines));
+            ready.push((Listeners::bind(name, otlp, &app.registry).await?, intake));
         }
+        for (listeners, intake) in ready {
+            app.background.push(tokio::spawn(listeners.serve(intake, app.receiving.drain())));
+        }
+        app.health.set(State::Running);
         Ok(app)
     }
 
-    fn open_lanes(
+    async fn start_admin(
         &mut self,
         config: &Config,
-        workers: &Workers,
-    ) -> Result<BTreeMap<String, Arc<Lane>>, String> {
+        allowances: &Allowances,
+    ) -> Result<(), String> {
+        let (allowance, cpu) = watch::channel(allowances.cpu.clone());
+        if allowances.follow_cpu {
+            let follow = cpu::follow(PathBuf::from("/"), FOLLOW_EVERY, allowance);
+            self.background.push(tokio::spawn(follow));
+            self.background.push(tokio::spawn(resize(self.workers.clone(), cpu.clone())));
+        }
+        if !config.admin.enabled {
+            return Ok(());
+        }
+        let listener = Listener::bind(&config.admin.endpoint, "admin.endpoint").await;
+        let listener = listener.map_err(|error| error.to_string())?;
+        let sources = Arc::new(Sources {
+            ledger: Arc::clone(&self.ledger),
+            budget: self.budget.clone(),
+            budget_source: allowances.budget_source.clone(),
+            door: Arc::clone(&self.door),
+            health: Arc::clone(&self.health),
+            cpu,
+            pipelines: summaries(config),
+            lanes: Arc::clone(&self.lanes),
+            registry: Arc::clone(&self.registry),
+        });
+        self.background.push(tokio::spawn(admin::serve(listener, sources)));
+        Ok(())
+    }
+
+    fn open_lanes(&mut self, config: &Config) -> Result<BTreeMap<String, Arc<Lane>>, String> {
         let mut lanes = BTreeMap::new();
         for (name, entry) in &config.exporters {
-            let exporter =
-                entry.kind.build(workers).map_err(|problem| format!("exporters.{name}: {problem}"))?;
+            let exporter = entry
+                .kind
+                .build(&self.workers)
+                .map_err(|problem| format!("exporters.{name}: {problem}"))?;
             let limits = Limits::new(&entry.lane.batch, entry.kind.encoding());
             let accounts = self.ledger.accounts(name);
-            let lane = Arc::new(Lane::new(name, entry.lane.clone(), limits, accounts));
+            let lane = Lane::new(name, entry.lane.clone(), limits, accounts, &self.lanes);
+            let lane = Arc::new(lane);
             let sender = Sender::new(Arc::clone(&lane), exporter);
-            self.tasks.spawn(sender.run(self.delivering.drain()));
+            self.senders.spawn(sender.run(self.delivering.drain()));
             lanes.insert(name.clone(), lane);
         }
         Ok(lanes)
     }
 
-    /// Drains in the order of the data and says what became of everything.
-    pub async fn stop(mut self) -> LedgerSnapshot {
-        let deadline = Instant::now() + self.deadline;
-        self.door.close();
-        self.receiving.begin(deadline);
-        self.receiving.done().await;
-        self.delivering.begin(deadline);
-        while self.tasks.join_next().await.is_some() {}
+    fn intake(&self, config: &Config, otlp: &OtlpConfig, pipelines: Feeds) -> Intake {
+        let fed = Signal::ALL.into_iter().zip(&pipelines);
+        let takes = fed.filter(|(_, fed)| !fed.is_empty()).map(|(signal, _)| signal).collect();
+        let route = Arc::new(Route {
+            pipelines,
+            validation: otlp.validation.into(),
+            acknowledge: config.intake.acknowledge,
+            budget: self.budget.clone(),
+            workers: self.workers.clone(),
+            ledger: Arc::clone(&self.ledger),
+        });
+        let door = Arc::clone(&self.door);
+        Intake::new(self.budget.clone(), door, route.gates(), takes, route.onward())
+    }
+
+    /// Drains in the order of the data, and says what became of everything. `hurry` ends it
+    /// early.
+    pub async fn stop(mut self, hurry: impl Future<Output = ()>) -> LedgerSnapshot {
+        self.health.set(State::Draining);
+        let now = Instant::now();
+        let (half, deadline) = (now + self.deadline / 2, now + self.deadline);
+        let hurry = self.hurry_up(half, deadline, hurry);
+        hurry.await;
         self.ledger.snapshot()
+    }
+
+    async fn hurry_up(&mut self, half: Instant, deadline: Instant, hurry: impl Future<Output = ()>) {
+        tokio::pin!(hurry);
+        tokio::select! {
+            () = self.drain(half, deadline) => return,
+            () = &mut hurry => tracing::warn!("asked again to stop: giving up what is left"),
+        }
+        self.drain(Instant::now(), Instant::now()).await;
+    }
+
+    /// Listeners close and requests under way finish, until `half`; then the lanes empty, until
+    /// `deadline`.
+    async fn drain(&mut self, half: Instant, deadline: Instant) {
+        self.receiving.begin(deadline);
+        if timeout_at(half, self.receiving.done()).await.is_err() {
+            self.door.close();
+            // Requests that are refused now are answered at once.
+            let _late = timeout_at(deadline, self.receiving.done()).await;
+        }
+        self.delivering.begin(deadline);
+        while self.senders.join_next().await.is_some() {}
+    }
+}
+
+impl Drop for App {
+    fn drop(&mut self) {
+        for task in &self.background {
+            task.abort();
+        }
+    }
+}
+
+async fn resize(workers: Workers, mut cpu: watch::Receiver<CpuAllowance>) {
+    while cpu.changed().await.is_ok() {
+        let allowance = cpu.borrow_and_update().clone();
+        tracing::info!("CPU allowance changed: {allowance}");
+        workers.resize(allowance.threads);
     }
 }
 
 fn build_pipelines(
     config: &Config,
     lanes: &BTreeMap<String, Arc<Lane>>,
-) -> BTreeMap<String, Arc<Pipeline>> {
-    config
-        .pipelines
-        .iter()
-        .map(|(name, pipeline)| {
-            let lanes = pipeline.exporters.iter().filter_map(|name| lanes.get(name).cloned());
-            let built =
-                Pipeline { name: name.clone(), processors: Vec::new(), lanes: lanes.collect() };
-            (name.clone(), Arc::new(built))
-        })
-        .collect()
+) -> Result<BTreeMap<String, Arc<Pipeline>>, String> {
+    let mut pipelines = BTreeMap::new();
+    for (name, pipeline) in &config.pipelines {
+        let lanes = pipeline.exporters.iter().filter_map(|name| lanes.get(name).cloned());
+        let processors: Vec<_> =
+            pipeline.processors.iter().filter_map(|name| config.processors.get(name)).collect();
+        let built = Pipeline {
+            name: name.clone(),
+            processors: processors::build(&processors),
+            lanes: lanes.collect(),
+        };
+        pipelines.insert(name.clone(), Arc::new(built));
+    }
+    Ok(pipelines)
 }
 
-/// The pipelines that a receiver feeds, by signal.
-fn feeds(
-    receiver: &str,
-    config: &Config,
-    pipelines: &BTreeMap<String, Arc<Pipeline>>,
-) -> [Vec<Arc<Pipeline>>; Signal::ALL.len()] {
+/// The pipelines that one receiver feeds, by signal.
+type Feeds = [Vec<Arc<Pipeline>>; Signal::ALL.len()];
+
+fn feeds(receiver: &str, config: &Config, pipelines: &BTreeMap<String, Arc<Pipeline>>) -> Feeds {
     Signal::ALL.map(|signal| {
-        config
-            .pipelines
-            .iter()
-            .filter(|(_, pipeline)| pipeline.receivers.iter().any(|name| name == receiver))
-            .filter(|(_, pipeline)| {
-                pipeline.signals.as_ref().is_none_or(|signals| signals.contains(&signal))
-            })
-            .filter_map(|(name, _)| pipelines.get(name).cloned())
-            .collect()
+        let fed = config.pipelines.iter().filter(|(_, pipeline)| {
+            pipeline.carries(signal) && pipeline.receivers.iter().any(|name| name == receiver)
+        });
+        fed.filter_map(|(name, _)| pipelines.get(name).cloned()).collect()
     })
+}
+
+fn summaries(config: &Config) -> Vec<PipelineSummary> {
+    let summary = |(name, pipeline): (&String, &crate::config::PipelineConfig)| PipelineSummary {
+        name: name.clone(),
+        receivers: pipeline.receivers.clone(),
+        processors: pipeline.processors.clone(),
+        exporters: pipeline.exporters.clone(),
+        signals: Signal::ALL
+            .into_iter()
+            .filter(|signal| pipeline.carries(*signal))
+            .map(Signal::name)
+            .collect(),
+    };
+    config.pipelines.iter().map(summary).collect()
 }

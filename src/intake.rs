@@ -5,19 +5,20 @@
 //! body read, [`Intake::submit`] carries it on into the pipelines.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use rand::Rng;
 use serde::Deserialize;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, timeout_at};
 
 use crate::budget::{Budget, Reservation, Unpaid};
 use crate::net::compression::Encoding;
 use crate::otlp::Signal;
+use crate::telemetry::metrics::Refusal;
 use crate::units::{self, ByteSize};
 
 /// The door of one receiver: cloning it shares it.
@@ -44,7 +45,7 @@ pub struct Door {
     max_wait: Duration,
     held: Semaphore,
     max_held: usize,
-    draining: AtomicBool,
+    closed: watch::Sender<bool>,
 }
 
 /// A queue that a request of some signal must find room in.
@@ -53,6 +54,8 @@ pub struct Gate {
     pub room: Budget,
     /// How long until there is likely room again.
     pub retry_after: Box<dyn Fn() -> Duration + Send + Sync>,
+    /// Told that a client found no room in time.
+    pub is_full: Box<dyn Fn() + Send + Sync>,
     /// Waits for a moment while the queue gathers faster than it is emptied.
     pub pace: Box<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>,
 }
@@ -81,8 +84,12 @@ pub struct Request {
 /// The request was taken.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Accepted {
+    /// Items that were taken.
+    pub items: u64,
     /// Items that were refused because they themselves are bad.
     pub rejected: u64,
+    /// The uncompressed bytes of the request.
+    pub bytes: usize,
     /// Why, for a person; empty if none were.
     pub message: String,
 }
@@ -95,7 +102,7 @@ pub enum Refused {
         /// When there is likely room.
         retry_after: Duration,
         /// What is full.
-        what: &'static str,
+        why: Refusal,
     },
     /// Shutting down: come back after `retry_after`, to whoever listens then.
     Draining {
@@ -106,6 +113,11 @@ pub enum Refused {
     TooLarge {
         /// The limit in bytes.
         limit: usize,
+    },
+    /// The body does not inflate; no retry helps.
+    Damaged {
+        /// What is wrong with it.
+        problem: String,
     },
     /// The bytes are not what they claim to be; no retry helps.
     Invalid {
@@ -134,13 +146,13 @@ impl Door {
             max_wait: config.max_wait,
             held: Semaphore::new(config.max_held),
             max_held: config.max_held,
-            draining: AtomicBool::new(false),
+            closed: watch::Sender::new(false),
         }
     }
 
-    /// Refuses every request from now on.
+    /// Refuses every request from now on, those that are held first.
     pub fn close(&self) {
-        self.draining.store(true, Ordering::Relaxed);
+        self.closed.send_replace(true);
     }
 
     /// How many requests are held now.
@@ -176,8 +188,8 @@ impl Intake {
         bytes: usize,
         deadline: Instant,
     ) -> Result<Admission, Refused> {
-        if self.door.draining.load(Ordering::Relaxed) {
-            return Err(Refused::Draining { retry_after: jittered(Duration::from_secs(1)) });
+        if *self.door.closed.borrow() {
+            return Err(draining());
         }
         let gates = self.gates.get(signal as usize).map_or(&[][..], Vec::as_slice);
         for gate in gates {
@@ -191,15 +203,23 @@ impl Intake {
             }
         }
         let Ok(_held) = self.door.held.try_acquire() else {
-            return Err(self.overloaded("too many requests are held already", gates));
+            return Err(self.overloaded(Refusal::TooManyHeld, gates));
         };
-        match timeout_at(deadline, self.hold(gates, bytes)).await {
+        let mut closed = self.door.closed.subscribe();
+        let held = tokio::select! {
+            held = timeout_at(deadline, self.hold(gates, bytes)) => held,
+            _ = closed.wait_for(|closed| *closed) => return Err(draining()),
+        };
+        match held {
             Ok(Ok(reservation)) => Ok(Admission { reservation, deadline }),
             Ok(Err(_too_large)) => Err(self.above_budget()),
             Err(_elapsed) => {
+                for gate in gates.iter().filter(|gate| !gate.room.has_room()) {
+                    (gate.is_full)();
+                }
                 let full = gates.iter().any(|gate| !gate.room.has_room());
-                let what = if full { "a queue is full" } else { "the memory budget is spent" };
-                Err(self.overloaded(what, gates))
+                let why = if full { Refusal::QueueFull } else { Refusal::Budget };
+                Err(self.overloaded(why, gates))
             }
         }
     }
@@ -246,7 +266,7 @@ impl Intake {
                 Ok(())
             }
             Ok(Err(_too_large)) => Err(self.above_budget()),
-            Err(_elapsed) => Err(self.overloaded("the memory budget is spent", &[])),
+            Err(_elapsed) => Err(self.overloaded(Refusal::Budget, &[])),
         }
     }
 
@@ -261,15 +281,19 @@ impl Intake {
         Refused::TooLarge { limit: usize::try_from(self.budget.limit()).unwrap_or(usize::MAX) }
     }
 
-    fn overloaded(&self, what: &'static str, gates: &[Gate]) -> Refused {
+    fn overloaded(&self, why: Refusal, gates: &[Gate]) -> Refused {
         let retry_after = gates
             .iter()
             .filter(|gate| !gate.room.has_room())
             .map(|gate| (gate.retry_after)())
             .max()
             .unwrap_or(Duration::from_secs(1));
-        Refused::Overloaded { retry_after: jittered(retry_after), what }
+        Refused::Overloaded { retry_after: jittered(retry_after), why }
     }
+}
+
+fn draining() -> Refused {
+    Refused::Draining { retry_after: jittered(Duration::from_secs(1)) }
 }
 
 /// Up to a quarter more, so that clients that were refused together do not return together.

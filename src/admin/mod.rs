@@ -5,9 +5,7 @@ mod scrape;
 mod status;
 
 use std::convert::Infallible;
-use std::io;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use http::Request;
@@ -16,13 +14,14 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use serde::{Deserialize, Serialize};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::budget::Budget;
 use crate::host::cpu::CpuAllowance;
-use crate::limited;
+use crate::intake::Door;
+use crate::net::listen::Listener;
 use crate::telemetry::health::Health;
 use crate::telemetry::lanes::Lanes;
 use crate::telemetry::ledger::Ledger;
@@ -56,8 +55,8 @@ pub struct Sources {
     pub budget: Budget,
     /// What set the size of the budget, for a person.
     pub budget_source: String,
-    /// How many requests are held now; admission keeps it.
-    pub held_requests: Arc<AtomicU64>,
+    /// Where requests are held.
+    pub door: Arc<Door>,
     /// Where the process is in its life.
     pub health: Arc<Health>,
     /// The CPUs that we may use, as last read.
@@ -92,12 +91,9 @@ const MAX_CONNECTIONS: usize = 32;
 /// answer: nobody can keep one by sending or reading slowly.
 const CONNECTION_TIME: Duration = Duration::from_secs(10);
 
-/// After a failed accept, mostly for want of file descriptors, how long to leave it be.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
 /// Serves for ever; dropping the future closes the listener and all its connections. While otlpd
 /// drains it is served on, so that whoever asks is told so.
-pub async fn serve(listener: TcpListener, sources: Arc<Sources>) {
+pub async fn serve(mut listener: Listener, sources: Arc<Sources>) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut connections = JoinSet::new();
     loop {
@@ -105,22 +101,13 @@ pub async fn serve(listener: TcpListener, sources: Arc<Sources>) {
             return;
         };
         while connections.try_join_next().is_some() {}
-        match listener.accept().await {
-            Ok((stream, _peer)) => {
-                let sources = Arc::clone(&sources);
-                connections.spawn(async move {
-                    serve_connection(stream, sources).await;
-                    drop(place);
-                });
-            }
-            Err(error) => pause(&error).await,
-        }
+        let (stream, _peer) = listener.accept().await;
+        let sources = Arc::clone(&sources);
+        connections.spawn(async move {
+            serve_connection(stream, sources).await;
+            drop(place);
+        });
     }
-}
-
-async fn pause(error: &io::Error) {
-    limited!(warn, %error, "the admin listener could not accept a connection");
-    tokio::time::sleep(ACCEPT_PAUSE).await;
 }
 
 async fn serve_connection(stream: TcpStream, sources: Arc<Sources>) {

@@ -3,7 +3,6 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use super::Sources;
 use crate::host::process;
@@ -26,7 +25,7 @@ pub(super) fn page(sources: &Sources) -> Page {
 
 fn admission(page: &mut Page, sources: &Sources) {
     let budget = &sources.budget;
-    let held = sources.held_requests.load(Ordering::Relaxed);
+    let held = sources.door.held() as u64;
     for (metric, value) in [
         (&table::BUDGET_LIMIT_BYTES, budget.limit()),
         (&table::BUDGET_USED_BYTES, budget.used()),

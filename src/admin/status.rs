@@ -1,7 +1,6 @@
 //! `/status`: everything at this moment, as JSON.
 
 use std::path::Path;
-use std::sync::atomic::Ordering;
 
 use serde::Serialize;
 
@@ -71,7 +70,7 @@ fn budget(sources: &Sources) -> BudgetStatus<'_> {
         limit_bytes: sources.budget.limit(),
         used_bytes: sources.budget.used(),
         waiting_requests: sources.budget.waiting(),
-        held_requests: sources.held_requests.load(Ordering::Relaxed),
+        held_requests: sources.door.held() as u64,
         source: &sources.budget_source,
     }
 }

@@ -10,6 +10,7 @@ use crate::config::{Config, Problems};
 
 pub mod bench;
 mod components;
+mod health;
 mod run;
 mod validate;
 
@@ -34,6 +35,8 @@ enum Command {
     Validate(validate::Validate),
     /// List the receivers, processors, connectors and exporters that are built in
     Components,
+    /// Ask a running otlpd how it is
+    Health(health::Health),
     /// Measure a pipeline and account for every item that goes through it
     Bench(bench::BenchArgs),
 }
@@ -65,6 +68,7 @@ pub fn main() -> ExitCode {
         None => run::run(&cli.config),
         Some(Command::Validate(command)) => command.run(),
         Some(Command::Components) => components::run(),
+        Some(Command::Health(command)) => command.run(),
         Some(Command::Bench(args)) => bench::run(args),
     }
 }

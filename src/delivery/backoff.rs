@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use super::config::RetryConfig;
 
+/// No time is taken for longer than this, so that sums of times cannot overflow.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+
 /// How long to wait between attempts, and when to give up.
 #[derive(Clone, Debug)]
 pub struct Backoff {
@@ -26,7 +29,10 @@ impl Backoff {
         let jitter = jitter.clamp(0.0, 1.0);
         let drawn = self.interval(attempt).mul_f64(jitter);
         match floor {
-            Some(floor) => drawn.max(floor.saturating_add(floor.mul_f64(jitter / 10.0))),
+            Some(floor) => {
+                let floor = floor.min(LONGEST);
+                drawn.max(floor + floor.mul_f64(jitter / 10.0))
+            }
             None => drawn,
         }
     }
@@ -44,6 +50,7 @@ impl Backoff {
         Duration::try_from_secs_f64(grown)
             .unwrap_or(Duration::MAX)
             .min(self.config.max_interval)
+            .min(LONGEST)
     }
 }
 
@@ -97,6 +104,17 @@ mod tests {
             let delay = backoff().delay(attempt, jitter, Some(Duration::from_millis(floor)));
             assert_eq!(delay, Duration::from_millis(millis));
         }
+    }
+
+    #[test]
+    fn no_time_is_too_long_to_reckon_with() {
+        let backoff = Backoff::new(&RetryConfig {
+            initial_interval: Duration::MAX,
+            max_interval: Duration::MAX,
+            ..backoff().config
+        });
+        assert_eq!(backoff.delay(1, 1.0, None), LONGEST);
+        assert!(backoff.delay(1, 1.0, Some(Duration::MAX)) >= LONGEST);
     }
 
     #[test]

@@ -31,6 +31,12 @@ pub struct Limits {
 /// compressing again.
 const WORTH_PASSING: usize = 32 << 10;
 
+/// How long small requests gather while the sender is at work.
+const GATHER: Duration = Duration::from_millis(5);
+
+/// With this many bytes what waits is not small.
+const GATHER_BYTES: usize = 64 << 10;
+
 impl Limits {
     /// The bounds that this configuration sets.
     pub fn new(config: &BatchConfig, passes: Option<Encoding>) -> Self {
@@ -76,20 +82,28 @@ impl Limits {
     }
 
     /// The signal that a request is due for, or when one will be; `None` if nothing waits.
-    pub fn due(&self, queue: &Queue, now: Instant) -> Option<Due> {
+    ///
+    /// While attempts are `under_way`, what is small gathers for a moment: the sender is at work
+    /// anyway, and one request of many costs a fraction of many requests.
+    pub fn due(&self, queue: &Queue, now: Instant, under_way: bool) -> Option<Due> {
         let signal = queue.oldest()?;
-        let lingers_until = queue.front(signal)?.batch.received + self.linger;
-        let full = || {
-            queue.bytes() >= self.max_bytes
-                || queue.items() >= self.max_items
-                || self.count(queue.iter(signal).map(|parcel| &parcel.batch))
-                    < queue.iter(signal).count()
-        };
-        if lingers_until <= now || full() {
-            Some(Due::Now(signal))
-        } else {
-            Some(Due::At(lingers_until))
+        let small = queue.bytes() < GATHER_BYTES;
+        let gather = if under_way && small { GATHER } else { Duration::ZERO };
+        let wait = self.linger.max(gather);
+        let until = queue.front(signal)?.batch.received + wait;
+        if wait.is_zero() || until <= now || self.is_full(queue, signal) {
+            return Some(Due::Now(signal));
         }
+        let enough_bytes = if self.linger > gather { self.max_bytes } else { GATHER_BYTES };
+        Some(Due::At { until, enough_bytes })
+    }
+
+    /// Whether a request of this signal would not get any larger by waiting.
+    fn is_full(&self, queue: &Queue, signal: Signal) -> bool {
+        queue.bytes() >= self.max_bytes
+            || queue.items() >= self.max_items
+            || self.count(queue.iter(signal).map(|parcel| &parcel.batch))
+                < queue.iter(signal).count()
     }
 }
 
@@ -98,6 +112,11 @@ impl Limits {
 pub enum Due {
     /// Now, with the oldest of this signal.
     Now(Signal),
-    /// Not before this.
-    At(Instant),
+    /// Not before this, unless so many bytes wait earlier.
+    At {
+        /// When it is due at the latest.
+        until: Instant,
+        /// What makes it due at once.
+        enough_bytes: usize,
+    },
 }

@@ -12,6 +12,9 @@ use tokio::time::Instant;
 
 use super::config::BreakerConfig;
 
+/// No configured time is taken for longer than this, so that sums of times cannot overflow.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+
 /// One destination's breaker.
 #[derive(Debug)]
 pub struct Breaker {
@@ -182,6 +185,7 @@ impl Breaker {
             .unwrap_or(Duration::MAX);
         doubled
             .min(self.config.max_open_time)
+            .min(LONGEST)
             .mul_f64(0.75 + 0.25 * jitter.clamp(0.0, 1.0))
     }
 }
@@ -328,6 +332,21 @@ mod tests {
         assert_eq!(
             breaker.failure(Pass::Probe, until, 1.0),
             Some(Change::Opened { until: next })
+        );
+    }
+
+    #[test]
+    fn no_configured_time_is_too_long_to_reckon_with() {
+        let mut breaker = Breaker::new(&BreakerConfig {
+            failures: 1,
+            open_time: Duration::MAX,
+            max_open_time: Duration::MAX,
+        });
+        let now = Instant::now();
+        let until = now + LONGEST;
+        assert_eq!(
+            breaker.failure(Pass::Go, now, 1.0),
+            Some(Change::Opened { until })
         );
     }
 

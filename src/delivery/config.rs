@@ -41,6 +41,14 @@ impl LaneConfig {
     ];
 }
 
+impl LaneConfig {
+    /// What happens when the queue is full, said or not.
+    pub fn when_full(&self) -> WhenFull {
+        let default = if self.required { WhenFull::Refuse } else { WhenFull::DropOldest };
+        self.queue.when_full.unwrap_or(default)
+    }
+}
+
 impl Default for LaneConfig {
     fn default() -> Self {
         Self {
@@ -87,6 +95,23 @@ pub enum WhenFull {
     DropOldest,
     /// The batch itself is given up, counted as `queue_full`.
     DropNewest,
+}
+
+impl WhenFull {
+    /// The word for it in TOML and `/status`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Wait => "wait",
+            Self::Refuse => "refuse",
+            Self::DropOldest => "drop_oldest",
+            Self::DropNewest => "drop_newest",
+        }
+    }
+
+    /// Whether a full queue holds clients, and turns them away at last.
+    pub const fn refuses(self) -> bool {
+        matches!(self, Self::Wait | Self::Refuse)
+    }
 }
 
 /// `batch = { ... }`

@@ -16,6 +16,7 @@ use crate::batch::Batch;
 use crate::budget::{Budget, Reservation};
 use crate::otlp::Signal;
 use crate::receipt::{Receipt, Settlement};
+use crate::telemetry::lanes::{LaneFacts, LaneStats, Lanes};
 use crate::telemetry::ledger::{Account, Accounts, Fate, Reason};
 
 /// One exporter's queue, and all that its sender shares with those who fill it.
@@ -32,6 +33,8 @@ pub struct Lane {
     accounts: Accounts,
     state: Mutex<State>,
     pub(super) wake: Notify,
+    /// What the admin side reads.
+    pub(super) stats: Arc<LaneStats>,
     /// The destination takes what it is sent.
     flowing: AtomicBool,
     /// Told when the lane is no longer crowded.
@@ -50,8 +53,10 @@ struct State {
     queue: Queue,
     /// Formed requests that wait for an attempt: parts of what was split, and those that failed.
     shipments: VecDeque<Shipment>,
-    /// The sender is idle and wants to hear of the next parcel.
-    wanted: bool,
+    /// The sender wants to hear when so many bytes wait.
+    wanted_bytes: Option<usize>,
+    /// No attempt is made before this.
+    blocked_until: Option<Instant>,
 }
 
 /// What the sender can do next.
@@ -67,11 +72,25 @@ pub(super) enum Next {
 
 impl Lane {
     /// The lane of the exporter of this name.
-    pub fn new(name: &str, config: LaneConfig, limits: Limits, accounts: Accounts) -> Self {
-        let default = if config.required { WhenFull::Refuse } else { WhenFull::DropOldest };
+    pub fn new(
+        name: &str,
+        config: LaneConfig,
+        limits: Limits,
+        accounts: Accounts,
+        lanes: &Lanes,
+    ) -> Self {
+        let when_full = config.when_full();
+        let stats = lanes.open(LaneFacts {
+            exporter: name.to_owned(),
+            required: config.required,
+            when_full: when_full.name(),
+            full_refuses: when_full.refuses(),
+            queue_capacity_bytes: config.queue.max_bytes.bytes(),
+        });
         Self {
             name: name.into(),
-            when_full: config.queue.when_full.unwrap_or(default),
+            when_full,
+            stats,
             room: Budget::new(config.queue.max_bytes.bytes()),
             config,
             limits,
@@ -108,9 +127,17 @@ impl Lane {
         self.flowing.load(Ordering::Relaxed) && self.room.used() > mark
     }
 
+    /// The sender says that no attempt is made before this.
+    pub(super) fn set_blocked(&self, until: Option<Instant>) {
+        self.lock().blocked_until = until;
+    }
+
     /// The sender says whether the destination takes what it is sent.
     pub(super) fn set_flowing(&self, flowing: bool) {
         self.flowing.store(flowing, Ordering::Relaxed);
+        if self.room.has_room() {
+            self.stats.set_full(false);
+        }
         if !self.is_crowded() {
             self.eased.notify_waiters();
         }
@@ -123,12 +150,20 @@ impl Lane {
 
     /// Whether a full queue holds and refuses clients.
     pub fn refuses(&self) -> bool {
-        matches!(self.when_full, WhenFull::Wait | WhenFull::Refuse)
+        self.when_full.refuses()
     }
 
-    /// How long until there is likely room again.
+    /// How long until there is likely room again: until the next attempt, where none is made
+    /// now. No longer than an SDK would wait at all (five of them give up after 10 s).
     pub fn retry_after(&self) -> Duration {
-        Duration::from_secs(1)
+        let blocked = self.lock().blocked_until;
+        let blocked = blocked.map_or(Duration::ZERO, |until| until - Instant::now());
+        blocked.clamp(Duration::from_secs(1), Duration::from_secs(5))
+    }
+
+    /// A client finds no room.
+    pub fn is_full(&self) {
+        self.stats.set_full(true);
     }
 
     /// Takes a batch over. `room` is its share of the queue where the lane refuses; the other
@@ -142,12 +177,15 @@ impl Lane {
         let receipt = Receipt::open(batch.items, self.account(batch.signal), settlement.cloned());
         let room = room.or_else(|| self.make_room(batch.bytes()));
         let Some(room) = room else {
+            self.stats.set_full(true);
             receipt.settle(Fate::Dropped(Reason::QueueFull));
             return;
         };
         let mut state = self.lock();
         state.queue.push(Parcel { batch, receipt, room: Arc::new(room) });
-        if std::mem::take(&mut state.wanted) {
+        self.show(&state);
+        if state.wanted_bytes.is_some_and(|wanted| state.queue.bytes() >= wanted) {
+            state.wanted_bytes = None;
             drop(state);
             self.wake.notify_one();
         }
@@ -193,18 +231,23 @@ impl Lane {
     }
 
     /// What the sender can do next; if nothing, it is woken by the next parcel.
-    pub(super) fn next(&self, now: Instant) -> Next {
+    pub(super) fn next(&self, now: Instant, under_way: bool) -> Next {
         let mut state = self.lock();
         if state.shipments.iter().any(|shipment| shipment.due <= now) {
             return Next::Ready;
         }
         let retry = state.shipments.iter().map(|shipment| shipment.due).min();
-        let fresh = match self.limits.due(&state.queue, now) {
+        let fresh = match self.limits.due(&state.queue, now, under_way) {
             Some(Due::Now(_)) => return Next::Ready,
-            Some(Due::At(at)) => Some(at),
-            None => None,
+            Some(Due::At { until, enough_bytes }) => {
+                state.wanted_bytes = Some(enough_bytes);
+                Some(until)
+            }
+            None => {
+                state.wanted_bytes = Some(0);
+                None
+            }
         };
-        state.wanted = true;
         match [retry, fresh].into_iter().flatten().min() {
             Some(at) => Next::At(at),
             None => Next::Empty,
@@ -215,10 +258,13 @@ impl Lane {
     pub(super) fn take(&self, now: Instant) -> Option<Shipment> {
         let mut state = self.lock();
         if let Some(index) = state.shipments.iter().position(|shipment| shipment.due <= now) {
-            return state.shipments.remove(index);
+            let shipment = state.shipments.remove(index);
+            self.show(&state);
+            return shipment;
         }
-        let Some(Due::Now(signal)) = self.limits.due(&state.queue, now) else { return None };
+        let signal = state.queue.oldest()?;
         let parcels = state.queue.pop_batch(signal, &self.limits);
+        self.show(&state);
         drop(state);
         let shipment = Shipment::merge(parcels, now)?;
         if self.limits.fits(&shipment.batch) || signal == Signal::Profiles {
@@ -232,7 +278,9 @@ impl Lane {
 
     /// Takes back what is to be tried again at `shipment.due`.
     pub(super) fn put_back(&self, shipment: Shipment) {
-        self.lock().shipments.push_back(shipment);
+        let mut state = self.lock();
+        state.shipments.push_back(shipment);
+        self.show(&state);
     }
 
     /// Whether nothing waits.
@@ -257,6 +305,15 @@ impl Lane {
             receipt.settle(Fate::Dropped(reason));
         }
         items
+    }
+
+    fn show(&self, state: &State) {
+        let shipments = state.shipments.iter().map(|shipment| &shipment.batch);
+        let items = state.queue.items() + shipments.clone().map(|batch| batch.items).sum::<u64>();
+        let bytes = state.queue.bytes() + shipments.clone().map(Batch::bytes).sum::<usize>();
+        let waiting = shipments.map(|batch| batch.received);
+        let oldest = waiting.chain(state.queue.oldest_received()).min();
+        self.stats.set_queue(items, bytes as u64, oldest);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

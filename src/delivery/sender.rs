@@ -28,6 +28,8 @@ pub struct Sender {
     backoff: Backoff,
     /// The destination asked for quiet until then.
     paused: Option<Instant>,
+    /// The later of that and the breaker's next probe, as the lane knows it.
+    blocked: Option<Instant>,
     flights: FuturesUnordered<BoxFuture<'static, Landed>>,
     /// Set when what is under way is to be given up.
     aborted: watch::Sender<bool>,
@@ -50,6 +52,7 @@ impl Sender {
             lane,
             exporter,
             paused: None,
+            blocked: None,
             flights: FuturesUnordered::new(),
             aborted: watch::Sender::new(false),
         }
@@ -86,7 +89,7 @@ impl Sender {
         if self.flights.len() >= self.lane.config.max_in_flight {
             return Step::Wait(None);
         }
-        match self.lane.next(now) {
+        match self.lane.next(now, !self.flights.is_empty()) {
             Next::Empty => return Step::Empty,
             Next::At(at) => return Step::Wait(Some(at)),
             Next::Ready => {}
@@ -229,13 +232,18 @@ impl Sender {
         }
     }
 
-    fn show_breaker(&self) {
+    fn show_breaker(&mut self) {
         let state = match self.breaker.state() {
             BreakerState::Closed => lanes::Breaker::Closed,
             BreakerState::Open => lanes::Breaker::Open,
             BreakerState::HalfOpen => lanes::Breaker::HalfOpen,
         };
-        self.lane.stats.set_breaker(state, self.breaker.next_probe());
+        let probe = self.breaker.next_probe();
+        self.lane.stats.set_breaker(state, probe);
+        if self.blocked != probe.max(self.paused) {
+            self.blocked = probe.max(self.paused);
+            self.lane.set_blocked(self.blocked);
+        }
     }
 
     /// Gives up what is under way and what waits; nothing is left when all went well.

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::batcher::Limits;
 use super::queue::{Parcel, Rooms};
 use crate::batch::{Batch, Chunks};
+use crate::limited;
 use crate::otlp::split::{self, SplitLimit};
 use crate::receipt::Receipt;
 use crate::telemetry::ledger::{Fate, Reason};
@@ -55,10 +56,11 @@ pub fn split(shipment: Shipment, limits: &Limits) -> VecDeque<Shipment> {
     let limit = SplitLimit { max_bytes: limits.max_bytes, max_items };
     let mut parts = VecDeque::new();
     for chunk in &batch.chunks {
-        for part in split::split(batch.signal, chunk, limit).parts {
+        for part in split::split(batch.signal, chunk, limit) {
             let duty = receipt.split_off_front(part.items);
             if part.oversize {
-                tracing::warn!(
+                limited!(
+                    error,
                     bytes = part.bytes.len(),
                     max_bytes = limits.max_bytes,
                     signal = batch.signal.name(),

@@ -99,7 +99,7 @@ fn causes(error: &dyn Error) -> String {
 
 /// The body of a request: a list of chunks, sent as they are.
 #[derive(Debug)]
-pub struct Outgoing {
+pub(super) struct Outgoing {
     chunks: smallvec::IntoIter<[Bytes; 1]>,
     prefix: Option<Bytes>,
     left: u64,

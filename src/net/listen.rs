@@ -103,12 +103,9 @@ impl Listener {
     /// at once where a connection was lost before we came to it, else after a pause, with a log
     /// line now and then. Dropping the future loses no connection.
     pub async fn accept(&mut self) -> (TcpStream, SocketAddr) {
-        let (stream, peer) = accept_with(
-            async || self.tcp.accept().await,
-            &mut self.failures,
-            &self.owner,
-        )
-        .await;
+        let tcp = &self.tcp;
+        let (stream, peer) =
+            accept_with(|| tcp.accept(), &mut self.failures, &self.owner).await;
         // Fails only on a connection that is gone already, as the first read will tell.
         stream.set_nodelay(true).ok();
         (stream, peer)
@@ -166,8 +163,8 @@ impl Failures {
     }
 }
 
-async fn accept_with<T>(
-    mut accept: impl AsyncFnMut() -> io::Result<T>,
+async fn accept_with<T, F: Future<Output = io::Result<T>>>(
+    mut accept: impl FnMut() -> F,
     failures: &mut Failures,
     owner: &str,
 ) -> T {
@@ -306,12 +303,14 @@ mod tests {
         let started = Instant::now();
         let mut left = 250;
         let mut failures = Failures::default();
-        let accept = async || match left {
-            0 => Ok("connection"),
-            _ => {
-                left -= 1;
-                Err(io::Error::from_raw_os_error(EMFILE))
-            }
+        let accept = || {
+            std::future::ready(match left {
+                0 => Ok("connection"),
+                _ => {
+                    left -= 1;
+                    Err(io::Error::from_raw_os_error(EMFILE))
+                }
+            })
         };
         assert_eq!(
             accept_with(accept, &mut failures, "test").await,
@@ -328,9 +327,11 @@ mod tests {
             io::ErrorKind::ConnectionReset,
             io::ErrorKind::Interrupted,
         ];
-        let accept = async || match kinds.pop() {
-            Some(kind) => Err(kind.into()),
-            None => Ok("connection"),
+        let accept = || {
+            std::future::ready(match kinds.pop() {
+                Some(kind) => Err(io::Error::from(kind)),
+                None => Ok("connection"),
+            })
         };
         let mut failures = Failures::default();
         assert_eq!(

@@ -1,6 +1,5 @@
 //! Serving: the accept loop, and the life of each connection from accept to goodbye.
 
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,11 +10,12 @@ use hyper::body::Incoming;
 use hyper::service::Service;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::dial::replace_at;
+use super::listen::Listener;
 use crate::shutdown::Drain;
 
 /// The bounds of a listener.
@@ -29,12 +29,9 @@ pub struct Limits {
     pub grace: Duration,
 }
 
-/// After an error that is not the connection's own (too many open files), accepting pauses.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
 /// Accepts connections and serves them until the drain begins; then they finish what they
 /// began, until its deadline. `open` makes a connection's builder and service.
-pub async fn serve<S, B, F>(listener: TcpListener, limits: Limits, mut drain: Drain, open: F)
+pub async fn serve<S, B, F>(mut listener: Listener, limits: Limits, mut drain: Drain, open: F)
 where
     S: Service<Request<Incoming>, Response = Response<B>, Future: Send> + Send + 'static,
     S::Future: 'static,
@@ -48,16 +45,9 @@ where
             let slot = Arc::clone(&slots).acquire_owned().await;
             (slot, listener.accept().await)
         };
-        let (slot, accepted) = tokio::select! {
+        let (slot, (stream, peer)) = tokio::select! {
             accepted = accepted => accepted,
             _ = drain.begun() => return,
-        };
-        let (stream, peer) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                pause_after(&error).await;
-                continue;
-            }
         };
         let (builder, service) = open(peer);
         let (limits, drain) = (limits.clone(), drain.clone());
@@ -65,14 +55,6 @@ where
             converse(stream, builder, service, limits, drain).await;
             drop(slot);
         });
-    }
-}
-
-async fn pause_after(error: &io::Error) {
-    let own = [io::ErrorKind::ConnectionAborted, io::ErrorKind::ConnectionReset];
-    if !own.contains(&error.kind()) {
-        tracing::warn!(%error, "cannot accept connections; trying again");
-        sleep(ACCEPT_PAUSE).await;
     }
 }
 
@@ -88,9 +70,6 @@ async fn converse<S, B>(
     S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     B: Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
 {
-    if stream.set_nodelay(true).is_err() {
-        return;
-    }
     let connection = builder.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     let old = replace_at(limits.max_age);

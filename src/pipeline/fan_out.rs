@@ -6,25 +6,26 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 use tokio::time::{Instant, timeout_at};
 
-use super::worker::Prepared;
+use super::worker::Branches;
 use crate::batch::Batch;
 use crate::budget::Reservation;
 use crate::delivery::config::WhenFull;
 use crate::delivery::lane::Lane;
 use crate::intake::{Acknowledge, Refused, jittered};
 use crate::receipt::{Settled, Settlement};
+use crate::telemetry::metrics::Refusal;
 
 type Offer = (Arc<Lane>, Batch, Option<Reservation>);
 
 /// Hands the batches over to their lanes; waits for room until `deadline`. Returns when the
 /// request is acknowledged in the sense of `acknowledge`.
 pub async fn offer(
-    prepared: Prepared,
+    branches: Branches,
     deadline: Instant,
     acknowledge: Acknowledge,
 ) -> Result<(), Refused> {
     let mut offers: SmallVec<[Offer; 2]> = SmallVec::new();
-    for (pipeline, batch) in prepared.branches {
+    for (pipeline, batch) in branches {
         for lane in &pipeline.lanes {
             offers.push((Arc::clone(lane), batch.clone(), None));
         }
@@ -63,9 +64,10 @@ async fn find_room(
         WhenFull::Wait => Some(wait.await),
         _ => timeout_at(deadline, wait).await.ok(),
     };
-    room.map(Some).ok_or_else(|| Refused::Overloaded {
-        retry_after: jittered(lane.retry_after()),
-        what: "a queue is full",
+    room.map(Some).ok_or_else(|| {
+        lane.is_full();
+        let retry_after = jittered(lane.retry_after());
+        Refused::Overloaded { retry_after, why: Refusal::QueueFull }
     })
 }
 
@@ -82,7 +84,7 @@ async fn delivered(settlement: &Settlement, deadline: Instant) -> Result<(), Ref
         Ok(Settled::Refused) => Err(Refused::Undeliverable),
         Ok(Settled::Failed) | Err(_) => Err(Refused::Overloaded {
             retry_after: jittered(std::time::Duration::from_secs(1)),
-            what: "not delivered in time",
+            why: Refusal::NotDelivered,
         }),
     }
 }

@@ -42,7 +42,7 @@ impl Route {
                 .filter(|lane| lane.refuses())
                 .map(|lane| {
                     let (room, lane) = (lane.room().clone(), Arc::clone(lane));
-                    let paced = Arc::clone(&lane);
+                    let (paced, full) = (Arc::clone(&lane), Arc::clone(&lane));
                     let pace = move || {
                         let lane = Arc::clone(&paced);
                         async move { lane.pace().await }.boxed()
@@ -50,6 +50,7 @@ impl Route {
                     Gate {
                         room,
                         retry_after: Box::new(move || lane.retry_after()),
+                        is_full: Box::new(move || full.is_full()),
                         pace: Box::new(pace),
                     }
                 })
@@ -64,10 +65,9 @@ impl Route {
 
     async fn take(self: Arc<Self>, request: Request) -> Result<Accepted, Refused> {
         let (signal, deadline) = (request.signal, request.deadline);
-        let Prepared { branches, items, accepted } = self.prepare(request).await?;
-        let prepared = Prepared { branches, items, accepted: Accepted::default() };
-        fan_out::offer(prepared, deadline, self.acknowledge).await?;
-        self.ledger.receive(signal, items);
+        let Prepared { branches, accepted } = self.prepare(request).await?;
+        fan_out::offer(branches, deadline, self.acknowledge).await?;
+        self.ledger.receive(signal, accepted.items);
         Ok(accepted)
     }
 

@@ -14,13 +14,15 @@ use crate::intake::{Accepted, Refused, Request, jittered};
 use crate::net::compression::{self, InflateError};
 use crate::otlp::Signal;
 use crate::otlp::walk::{self, Malformed, Validation};
+use crate::telemetry::metrics::Refusal;
+
+/// Each pipeline with its batch, processed.
+pub type Branches = SmallVec<[(Arc<Pipeline>, Batch); 1]>;
 
 /// What a request became: a batch for each pipeline, and the answer if all of them are taken.
 pub struct Prepared {
     /// The pipelines with their batches, processed.
-    pub branches: SmallVec<[(Arc<Pipeline>, Batch); 1]>,
-    /// What was accepted at the door.
-    pub items: u64,
+    pub branches: Branches,
     /// What the client hears.
     pub accepted: Accepted,
 }
@@ -42,7 +44,9 @@ pub fn prepare(
             (Bytes::from(plain), Some((encoding, body)))
         }
     };
+    let bytes = plain.len();
     let (plain, encoded, items, accepted) = check(signal, plain, encoded, validation)?;
+    let accepted = Accepted { items, bytes, ..accepted };
     let held = plain.len() + encoded.as_ref().map_or(0, |(_, body)| body.len());
     reservation.shrink_to(held);
     let batch = Batch {
@@ -54,7 +58,9 @@ pub fn prepare(
         encoded,
         reservations: SmallVec::from_elem(Arc::new(reservation), 1),
     };
-    Ok(Prepared { branches: process(batch, pipelines), items, accepted })
+    // A request of no bytes is a success and nothing else (OTLP, "Full Success").
+    let pipelines = if batch.chunks.iter().all(Bytes::is_empty) { &[] } else { pipelines };
+    Ok(Prepared { branches: process(batch, pipelines), accepted })
 }
 
 type Checked = (Bytes, Option<(compression::Encoding, Bytes)>, u64, Accepted);
@@ -70,11 +76,15 @@ fn check(
         return Ok((plain, encoded, walked.items, Accepted::default()));
     };
     let rest = Bytes::from(walk::without_rejected(signal, &plain));
-    let accepted = Accepted { rejected: rejected.items, message: rejected.first.to_string() };
+    let accepted = Accepted {
+        rejected: rejected.items,
+        message: rejected.first.to_string(),
+        ..Accepted::default()
+    };
     Ok((rest, None, walked.items, accepted))
 }
 
-fn process(batch: Batch, pipelines: &[Arc<Pipeline>]) -> SmallVec<[(Arc<Pipeline>, Batch); 1]> {
+fn process(batch: Batch, pipelines: &[Arc<Pipeline>]) -> Branches {
     let run = |pipeline: &Arc<Pipeline>| {
         let batch = batch.clone();
         let batch = pipeline.processors.iter().fold(batch, |batch, next| next.process(batch));
@@ -100,11 +110,9 @@ fn refuse(error: InflateError, limit: usize) -> Refused {
         InflateError::TooLarge => Refused::TooLarge { limit },
         InflateError::NoBudget => Refused::Overloaded {
             retry_after: jittered(std::time::Duration::from_secs(1)),
-            what: "the memory budget is spent",
+            why: Refusal::Budget,
         },
-        InflateError::Damaged(what) => {
-            Refused::Invalid { field: String::new(), problem: what.to_string() }
-        }
+        InflateError::Damaged(what) => Refused::Damaged { problem: what.to_string() },
     }
 }
 

@@ -17,3 +17,8 @@ impl ProcessorConfig {
         None
     }
 }
+
+/// wip
+pub fn build(_: &[&ProcessorConfig]) -> Vec<Box<dyn crate::component::Processor>> {
+    Vec::new()
+}

@@ -13,6 +13,10 @@ use super::{DeflateError, InflateError, Output};
 
 /// Deflate cannot do better: 258 bytes from 2 bits.
 const MAX_RATIO: usize = 1032;
+/// A call to the compressor costs as much as compressing about 400 bytes: chunks smaller than
+/// this are joined first, up to so many bytes.
+const SMALL_BYTES: usize = 4 << 10;
+const JOINED_BYTES: usize = 32 << 10;
 /// What a member starts with (RFC 1952 section 2.3: magic, and the one method there is).
 const MAGIC: [u8; 3] = [0x1f, 0x8b, 8];
 
@@ -210,19 +214,36 @@ pub(super) fn deflate(chunks: &[Bytes]) -> Result<Vec<u8>, DeflateError> {
         let plain: usize = chunks.iter().map(Bytes::len).sum();
         // Telemetry shrinks to less than a quarter, nearly always.
         let mut output = Vec::with_capacity(plain / 4 + 64);
+        let mut joined = Vec::new();
         for chunk in chunks {
-            let before = deflater.total_in();
-            loop {
-                let taken = usize::try_from(deflater.total_in() - before).unwrap_or(usize::MAX);
-                match chunk.get(taken..) {
-                    None | Some([]) => break,
-                    Some(rest) => step(deflater, rest, &mut output, FlushCompress::None)?,
-                };
+            if joined.len() + chunk.len() > JOINED_BYTES {
+                feed(deflater, &joined, &mut output)?;
+                joined.clear();
+            }
+            if chunk.len() < SMALL_BYTES {
+                joined.extend_from_slice(chunk);
+            } else {
+                feed(deflater, &joined, &mut output)?;
+                joined.clear();
+                feed(deflater, chunk, &mut output)?;
             }
         }
+        feed(deflater, &joined, &mut output)?;
         while step(deflater, &[], &mut output, FlushCompress::Finish)? != Status::StreamEnd {}
         Ok(output)
     })
+}
+
+/// Compresses all of the input, without ending the member.
+fn feed(deflater: &mut Compress, input: &[u8], output: &mut Vec<u8>) -> Result<(), DeflateError> {
+    let before = deflater.total_in();
+    loop {
+        let taken = usize::try_from(deflater.total_in() - before).unwrap_or(usize::MAX);
+        match input.get(taken..) {
+            None | Some([]) => return Ok(()),
+            Some(rest) => step(deflater, rest, output, FlushCompress::None)?,
+        };
+    }
 }
 
 /// One call to the compressor, with room for what it has to say.

@@ -131,7 +131,7 @@ fn codings_are_read_without_case_and_unknown_ones_are_not_taken_for_plain() {
 #[test]
 fn what_is_deflated_is_one_member_or_frame_that_others_read() {
     let plain = lines(3000);
-    for pieces in [1, 2, 27] {
+    for pieces in [1, 2, 27, 300, 5000] {
         let chunks: Vec<Bytes> = plain
             .chunks(plain.len() / pieces + 1)
             .map(Bytes::copy_from_slice)

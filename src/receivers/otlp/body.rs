@@ -1,15 +1,18 @@
-//! Joining a body into one buffer.
+//! Reading a body and joining it into one buffer.
 
 use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http_body::Frame;
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use tokio::time::timeout;
 
-use super::grpc::next_data;
+use super::refusal::Failed;
 
 /// The longest that a client may take to send a request, once it was let in.
-pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(60);
+const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A chunk of at least this many bytes that is the whole body is kept as it is. Smaller ones
 /// are copied, since a small chunk keeps the connection's much larger read buffer alive.
@@ -34,6 +37,23 @@ impl fmt::Display for ReadError {
             Self::Long => f.write_str("the body goes on behind the length that it declares"),
         }
     }
+}
+
+/// The next bytes of a body; `None` at its end. Trailers are passed over.
+pub(super) async fn next_data(body: &mut Incoming) -> Result<Option<Bytes>, ReadError> {
+    while let Some(frame) = body.frame().await {
+        match frame.map(Frame::into_data) {
+            Ok(Ok(data)) => return Ok(Some(data)),
+            Ok(Err(_trailers)) => {}
+            Err(error) => return Err(ReadError::Broken(error.to_string())),
+        }
+    }
+    Ok(None)
+}
+
+/// Gives up on a client that sends too slowly.
+pub(super) async fn in_time<T>(reading: impl Future<Output = T>) -> Result<T, Failed> {
+    timeout(READ_TIMEOUT, reading).await.map_err(|_elapsed| Failed::slow())
 }
 
 /// A body of known length, of which the first bytes have arrived.

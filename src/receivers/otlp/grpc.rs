@@ -5,29 +5,30 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::{Frame, SizeHint};
-use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use tokio::time::timeout;
+use tokio::time::Instant;
 
-use super::body::{Joined, READ_TIMEOUT, ReadError};
-use super::refusal;
+use super::body::{Joined, ReadError, in_time, next_data};
+use super::refusal::Failed;
 use crate::intake::{self, Accepted, Intake, Refused};
 use crate::net::compression::{self, Encoding};
 use crate::otlp::Signal;
 use crate::otlp::response;
 use crate::otlp::status::{GrpcCode, Status, grpc_trailers, parse_grpc_timeout};
+use crate::telemetry::metrics::{Fault, ReceiverMetrics};
 
 /// What the requests of one gRPC listener need.
-pub struct Grpc {
+pub(super) struct Grpc {
     /// The door.
-    pub intake: Intake,
+    pub(super) intake: Intake,
     /// The largest message, uncompressed, in bytes.
-    pub limit: usize,
+    pub(super) limit: usize,
+    /// What is counted.
+    pub(super) metrics: ReceiverMetrics,
 }
 
 /// The encodings that we read, as gRPC lists them.
@@ -35,32 +36,51 @@ const ACCEPTED: HeaderValue = HeaderValue::from_static("identity,gzip,zstd");
 
 impl Grpc {
     /// Answers one call.
-    pub async fn serve(
+    pub(super) async fn serve(
         self: Arc<Self>,
         request: Request<Incoming>,
     ) -> Result<Response<Answer>, Infallible> {
-        if let Some(refusal) = not_grpc(&request) {
-            return Ok(refusal);
-        }
-        Ok(match self.call(request).await {
-            Ok(accepted) => Answer::success(&accepted),
-            Err(status) => Answer::failure(&status),
-        })
+        let began = Instant::now();
+        let response = match not_grpc(&request) {
+            Some((fault, response)) => {
+                self.metrics.faulty(fault);
+                response
+            }
+            None => self.call(request).await,
+        };
+        self.metrics.took(began.elapsed());
+        Ok(response)
     }
 
-    async fn call(&self, request: Request<Incoming>) -> Result<Accepted, Status> {
-        let path = request.uri().path();
-        let signal = Signal::from_grpc_path(path)
-            .filter(|signal| self.intake.takes(*signal))
-            .ok_or_else(|| {
-                let problem = format!("{path} is not served here: no pipeline takes it");
-                Status::new(GrpcCode::Unimplemented, problem)
-            })?;
+    async fn call(&self, request: Request<Incoming>) -> Response<Answer> {
+        let signal = Signal::from_grpc_path(request.uri().path())
+            .filter(|signal| self.intake.takes(*signal));
+        let outcome = match signal {
+            Some(signal) => self.take(signal, request).await,
+            None => Err(unserved(request.uri().path())),
+        };
+        match (signal, outcome) {
+            (Some(signal), Ok(accepted)) => {
+                self.metrics.accepted(signal, accepted.items, accepted.rejected);
+                Answer::success(&accepted)
+            }
+            (_, Ok(accepted)) => Answer::success(&accepted),
+            (signal, Err(failed)) => {
+                failed.count(&self.metrics, signal);
+                Answer::failure(&failed.status)
+            }
+        }
+    }
+
+    async fn take(&self, signal: Signal, request: Request<Incoming>) -> Result<Accepted, Failed> {
         let encoding = encoding(request.headers())?;
         let patience = request.headers().get("grpc-timeout").and_then(parse_grpc_timeout);
         let deadline = self.intake.deadline(patience);
         let request = self.read(signal, request.into_body(), encoding, deadline).await?;
-        self.intake.submit(request).await.map_err(|refused| refusal::grpc(&refused))
+        let wire = request.body.len();
+        let accepted = self.intake.submit(request).await?;
+        self.metrics.body(wire, accepted.bytes);
+        Ok(accepted)
     }
 
     /// Reads the one message of the call, once it is paid for.
@@ -69,31 +89,25 @@ impl Grpc {
         signal: Signal,
         mut body: Incoming,
         encoding: Option<Encoding>,
-        deadline: tokio::time::Instant,
-    ) -> Result<intake::Request, Status> {
-        let refuse = |refused: Refused| refusal::grpc(&refused);
+        deadline: Instant,
+    ) -> Result<intake::Request, Failed> {
         let expected = self.intake.expected();
-        let mut admission =
-            self.intake.admit(signal, expected, deadline).await.map_err(refuse)?;
+        let mut admission = self.intake.admit(signal, expected, deadline).await?;
         let mut prefix = Prefix::default();
-        let first = timeout(READ_TIMEOUT, prefix.read(&mut body)).await.map_err(|_| slow())??;
+        let first = in_time(prefix.read(&mut body)).await??;
         let length = prefix.length();
         if length > self.limit {
-            return Err(refuse(Refused::TooLarge { limit: self.limit }));
+            return Err(Refused::TooLarge { limit: self.limit }.into());
         }
-        self.intake.settle_length(&mut admission, length).await.map_err(refuse)?;
-        let joined = Joined::new(first, length);
-        let message = timeout(READ_TIMEOUT, joined.read(&mut body))
-            .await
-            .map_err(|_| slow())?
-            .map_err(|error| broken(&error))?;
+        self.intake.settle_length(&mut admission, length).await?;
+        let joined = in_time(Joined::new(first, length).read(&mut body)).await?;
         Ok(intake::Request {
             signal,
-            body: message,
+            body: joined.map_err(|error| broken(&error))?,
             encoding: prefix.encoding(encoding)?,
             limit: self.limit,
             reservation: admission.reservation,
-            deadline: admission.deadline,
+            deadline,
         })
     }
 }
@@ -107,7 +121,7 @@ struct Prefix {
 
 impl Prefix {
     /// Fills the prefix from the body; returns what arrived behind it.
-    async fn read(&mut self, body: &mut Incoming) -> Result<Bytes, Status> {
+    async fn read(&mut self, body: &mut Incoming) -> Result<Bytes, Failed> {
         loop {
             let mut chunk = match next_data(body).await {
                 Ok(Some(chunk)) => chunk,
@@ -132,70 +146,59 @@ impl Prefix {
         usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or(usize::MAX)
     }
 
-    fn encoding(&self, declared: Option<Encoding>) -> Result<Option<Encoding>, Status> {
+    fn encoding(&self, declared: Option<Encoding>) -> Result<Option<Encoding>, Failed> {
         match (self.bytes[0], declared) {
             (0, _) => Ok(None),
             (1, Some(encoding)) => Ok(Some(encoding)),
-            (1, None) => Err(Status::new(
-                GrpcCode::Internal,
-                "the message is flagged as compressed, but grpc-encoding names no encoding",
-            )),
+            (1, None) => {
+                let problem =
+                    "the message is flagged as compressed, but grpc-encoding names no encoding";
+                Err(Failed::fault(Fault::Framing, Status::new(GrpcCode::Internal, problem)))
+            }
             _ => Err(invalid("the flag before the message is neither 0 nor 1")),
         }
     }
 }
 
-/// The next bytes of a body; `None` at its end. Trailers are passed over.
-pub(super) async fn next_data(body: &mut Incoming) -> Result<Option<Bytes>, ReadError> {
-    while let Some(frame) = body.frame().await {
-        match frame.map(Frame::into_data) {
-            Ok(Ok(data)) => return Ok(Some(data)),
-            Ok(Err(_trailers)) => {}
-            Err(error) => return Err(ReadError::Broken(error.to_string())),
-        }
-    }
-    Ok(None)
-}
-
-fn encoding(headers: &HeaderMap) -> Result<Option<Encoding>, Status> {
+fn encoding(headers: &HeaderMap) -> Result<Option<Encoding>, Failed> {
     let Some(value) = headers.get("grpc-encoding") else { return Ok(None) };
     let name = value.to_str().unwrap_or("?");
     compression::parse_coding(name).map_err(|_| {
         let problem = format!("grpc-encoding {name:?} is not supported: use gzip or zstd");
-        Status::new(GrpcCode::Unimplemented, problem)
+        Failed::fault(Fault::Encoding, Status::new(GrpcCode::Unimplemented, problem))
     })
 }
 
-fn not_grpc(request: &Request<Incoming>) -> Option<Response<Answer>> {
+fn unserved(path: &str) -> Failed {
+    let problem = format!("{path} is not served here: there is no such method, or no pipeline");
+    Failed::fault(Fault::NoSuchPath, Status::new(GrpcCode::Unimplemented, problem))
+}
+
+fn not_grpc(request: &Request<Incoming>) -> Option<(Fault, Response<Answer>)> {
     let kind = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let status = if request.method() != Method::POST {
-        StatusCode::METHOD_NOT_ALLOWED
+    let (fault, status) = if request.method() != Method::POST {
+        (Fault::Method, StatusCode::METHOD_NOT_ALLOWED)
     } else if !kind.is_some_and(|kind| kind.starts_with("application/grpc")) {
-        StatusCode::UNSUPPORTED_MEDIA_TYPE
+        (Fault::MediaType, StatusCode::UNSUPPORTED_MEDIA_TYPE)
     } else {
         return None;
     };
     let mut response = Response::new(Answer { data: None, trailers: None });
     *response.status_mut() = status;
-    Some(response)
+    Some((fault, response))
 }
 
-fn invalid(problem: &str) -> Status {
-    Status::invalid_argument(problem, "", problem)
+fn invalid(problem: &str) -> Failed {
+    Failed::invalid(Fault::Framing, problem)
 }
 
-fn slow() -> Status {
-    let problem = "the request was not sent within the time that one may take";
-    Status::unavailable(problem, Duration::from_secs(1))
-}
-
-fn broken(error: &ReadError) -> Status {
+fn broken(error: &ReadError) -> Failed {
     invalid(&error.to_string())
 }
 
 /// The body of an answer: at most one frame of data, and the trailers.
 #[derive(Debug)]
-pub struct Answer {
+pub(super) struct Answer {
     data: Option<Bytes>,
     trailers: Option<HeaderMap>,
 }

@@ -1,75 +1,194 @@
 //! The listeners of an OTLP receiver, and what each of their connections is bounded by.
 
-use std::io;
 use std::sync::Arc;
 
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use tokio::net::TcpListener;
 
 use super::grpc::Grpc;
-use super::{GrpcConfig, KeepaliveConfig, OtlpConfig};
-use crate::budget::Budget;
+use super::http::Http;
+use super::{GrpcConfig, HttpConfig, KeepaliveConfig, OtlpConfig};
+use crate::budget::{Budget, Reservation};
 use crate::intake::Intake;
+use crate::net::listen::Listener;
 use crate::net::serve::{Limits, serve};
 use crate::shutdown::Drain;
+use crate::telemetry::metrics::{ReceiverMetrics, Registry};
+
+/// Listeners that are bound, and not served yet.
+pub struct Listeners {
+    grpc: Option<(Listener, GrpcConfig, ReceiverMetrics)>,
+    http: Option<(Listener, HttpConfig, ReceiverMetrics)>,
+}
+
+impl Listeners {
+    /// Binds what the configuration of this receiver names.
+    ///
+    /// # Errors
+    /// A sentence that names the address and the key.
+    pub async fn bind(
+        name: &str,
+        config: &OtlpConfig,
+        registry: &Registry,
+    ) -> Result<Self, String> {
+        let mut listeners = Self { grpc: None, http: None };
+        if let Some(grpc) = &config.grpc {
+            let listener = bind(&grpc.endpoint, &format!("receivers.{name}.grpc")).await?;
+            let metrics = ReceiverMetrics::new(registry, name, "grpc");
+            listeners.grpc = Some((listener, grpc.clone(), metrics));
+        }
+        if let Some(http) = &config.http {
+            let listener = bind(&http.endpoint, &format!("receivers.{name}.http")).await?;
+            let metrics = ReceiverMetrics::new(registry, name, "http");
+            listeners.http = Some((listener, http.clone(), metrics));
+        }
+        Ok(listeners)
+    }
+
+    /// Serves them until the drain begins and their connections are done.
+    pub async fn serve(self, intake: Intake, drain: Drain) {
+        let windows = Windows::new(&intake.budget);
+        let grpc = async {
+            if let Some((listener, config, metrics)) = self.grpc {
+                let limit = config.max_recv_msg_size.as_usize();
+                let grpc = Grpc { intake: intake.clone(), limit, metrics };
+                serve_grpc(listener, &config, grpc, &windows, drain.clone()).await;
+            }
+        };
+        let http = async {
+            if let Some((listener, config, metrics)) = self.http {
+                let limit = config.max_request_body_size.as_usize();
+                let http = Http { intake: intake.clone(), limit, metrics };
+                serve_http(listener, &config, http, &windows, drain.clone()).await;
+            }
+        };
+        tokio::join!(grpc, http);
+    }
+}
+
+async fn bind(endpoint: &str, key: &str) -> Result<Listener, String> {
+    Listener::bind(endpoint, key).await.map_err(|error| error.to_string())
+}
+
+async fn serve_grpc(
+    listener: Listener,
+    config: &GrpcConfig,
+    grpc: Grpc,
+    windows: &Windows,
+    drain: Drain,
+) {
+    let grpc = Arc::new(grpc);
+    let limits = limits(&config.keepalive, windows);
+    serve(listener, limits, drain, move |_peer| {
+        let window = windows.open();
+        let mut builder = Builder::new(TokioExecutor::new()).http2_only();
+        http2(&mut builder, &window, config.max_concurrent_streams);
+        let held = Arc::new((grpc.metrics.connection(), window));
+        let grpc = Arc::clone(&grpc);
+        let service = service_fn(move |request| {
+            // As long as the connection lives, its window is paid for.
+            let _held = &held;
+            Arc::clone(&grpc).serve(request)
+        });
+        (builder, service)
+    })
+    .await;
+}
+
+async fn serve_http(
+    listener: Listener,
+    config: &HttpConfig,
+    http: Http,
+    windows: &Windows,
+    drain: Drain,
+) {
+    let http = Arc::new(http);
+    let limits = limits(&config.keepalive, windows);
+    serve(listener, limits, drain, move |_peer| {
+        let window = windows.open();
+        let mut builder = Builder::new(TokioExecutor::new());
+        http2(&mut builder, &window, HTTP_STREAMS);
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(config.read_header_timeout)
+            .max_buf_size(HTTP1_BUFFER);
+        let held = Arc::new((http.metrics.connection(), window));
+        let http = Arc::clone(&http);
+        let service = service_fn(move |request| {
+            let _held = &held;
+            Arc::clone(&http).serve(request)
+        });
+        (builder, service)
+    })
+    .await;
+}
 
 /// The largest frame that a client may send. Large frames are most of what makes a pass-through
 /// cheap; clients that pin theirs to 16 KiB are free to.
 const MAX_FRAME: u32 = 1 << 20;
 
-/// The share of the budget that one connection's flow-control window may take.
-const WINDOW_SHARE: u64 = 64;
+/// What one stream may send before anybody reads it: a frame and what stands around it.
+const STREAM_WINDOW: u32 = MAX_FRAME + (64 << 10);
 
-/// Listeners that are bound, and not served yet.
-pub struct Listeners {
-    grpc: Option<(TcpListener, GrpcConfig)>,
+/// The most and the least that one connection may send before anybody reads it. The least is
+/// HTTP/2's own initial window, which cannot be made smaller.
+const WINDOW: (usize, usize) = (4 << 20, 64 << 10);
+
+/// Requests under way on one HTTP/2 connection to the HTTP listener.
+const HTTP_STREAMS: u32 = 128;
+
+/// The read buffer of an HTTP/1.1 connection, its headers included.
+const HTTP1_BUFFER: usize = 256 << 10;
+
+/// The longest list of headers.
+const MAX_HEADERS: u32 = 16 << 10;
+
+/// Flow-control windows are memory that a client can fill before anybody reads: they are paid
+/// for out of the budget, and all of them together take no more than a quarter of it.
+struct Windows {
+    budget: Budget,
+    share: Budget,
 }
 
-impl Listeners {
-    /// Binds what the configuration names.
-    ///
-    /// # Errors
-    /// A sentence that names the address and the key.
-    pub async fn bind(name: &str, config: &OtlpConfig) -> Result<Self, String> {
-        let grpc = match &config.grpc {
-            Some(grpc) => {
-                let key = format!("receivers.{name}.grpc");
-                Some((bind(&grpc.endpoint, &key).await?, grpc.clone()))
-            }
-            None => None,
-        };
-        Ok(Self { grpc })
+/// One connection's window, and what pays for it.
+struct Window {
+    bytes: usize,
+    _paid: (Reservation, Reservation),
+}
+
+impl Windows {
+    fn new(budget: &Budget) -> Self {
+        Self { budget: budget.clone(), share: Budget::new(budget.limit() / 4) }
     }
 
-    /// Serves them until the drain begins and their connections are done.
-    pub async fn serve(self, intake: Intake, drain: Drain) {
-        let budget = intake.budget.clone();
-        if let Some((listener, config)) = self.grpc {
-            let limit = config.max_recv_msg_size.as_usize();
-            let grpc = Arc::new(Grpc { intake, limit });
-            let limits = limits(&config.keepalive, &budget);
-            let builder = http2(&config, &budget);
-            serve(listener, limits, drain, move |_peer| {
-                let grpc = Arc::clone(&grpc);
-                let service = service_fn(move |request| Arc::clone(&grpc).serve(request));
-                (builder.clone(), service)
-            })
-            .await;
+    /// The first connections have large windows, later ones what is left. Where nothing is, a
+    /// connection still has HTTP/2's least: their number is bounded.
+    fn open(&self) -> Window {
+        let free = self.share.limit().saturating_sub(self.share.used());
+        let (most, least) = WINDOW;
+        let bytes = usize::try_from(free / 8).unwrap_or(usize::MAX).clamp(least, most);
+        let paid = self.budget.try_reserve(bytes).and_then(|budget| {
+            let share = self.share.try_reserve(bytes)?;
+            Ok((budget, share))
+        });
+        match paid {
+            Ok(paid) => Window { bytes, _paid: paid },
+            Err(_unpaid) => Window { bytes: least, _paid: Default::default() },
         }
     }
+
+    /// As many connections as the share of all windows can pay for at their least.
+    fn affordable(&self) -> usize {
+        let (_, least) = WINDOW;
+        usize::try_from(self.share.limit()).unwrap_or(usize::MAX) / least
+    }
 }
 
-async fn bind(endpoint: &str, key: &str) -> Result<TcpListener, String> {
-    let describe = |error: io::Error| format!("{key}: cannot listen on {endpoint}: {error}");
-    TcpListener::bind(endpoint).await.map_err(describe)
-}
-
-fn limits(keepalive: &KeepaliveConfig, budget: &Budget) -> Limits {
-    let affordable = usize::try_from(budget.limit() / u64::from(window(budget))).unwrap_or(usize::MAX);
+fn limits(keepalive: &KeepaliveConfig, windows: &Windows) -> Limits {
     let max_connections = match keepalive.max_connections {
-        0 => affordable.clamp(64, 4096),
+        0 => windows.affordable().max(64),
         set => set,
     };
     Limits {
@@ -79,22 +198,15 @@ fn limits(keepalive: &KeepaliveConfig, budget: &Budget) -> Limits {
     }
 }
 
-/// What a client may send on one connection before anybody reads it, in bytes.
-fn window(budget: &Budget) -> u32 {
-    let share = u32::try_from(budget.limit() / WINDOW_SHARE).unwrap_or(u32::MAX);
-    share.clamp(64 << 10, MAX_FRAME)
-}
-
-fn http2(config: &GrpcConfig, budget: &Budget) -> Builder<TokioExecutor> {
-    let mut builder = Builder::new(TokioExecutor::new()).http2_only();
+fn http2(builder: &mut Builder<TokioExecutor>, window: &Window, streams: u32) {
+    let window = u32::try_from(window.bytes).unwrap_or(u32::MAX);
     builder
         .http2()
         .timer(TokioTimer::new())
         .max_frame_size(MAX_FRAME)
-        .initial_stream_window_size(window(budget))
-        .initial_connection_window_size(window(budget))
-        .max_concurrent_streams(config.max_concurrent_streams)
+        .initial_stream_window_size(window.min(STREAM_WINDOW))
+        .initial_connection_window_size(window)
+        .max_concurrent_streams(streams)
+        .max_header_list_size(MAX_HEADERS)
         .auto_date_header(false);
-    builder
 }
-

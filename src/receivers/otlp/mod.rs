@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::otlp::walk::Validation;
 use crate::units::{self, ByteSize};
 
 mod body;
 mod grpc;
+mod http;
 pub mod listen;
 mod refusal;
 
@@ -102,4 +104,13 @@ fn default_streams() -> u32 {
 
 fn default_header_timeout() -> Duration {
     Duration::from_secs(10)
+}
+
+impl From<ValidationConfig> for Validation {
+    fn from(config: ValidationConfig) -> Self {
+        match config {
+            ValidationConfig::Full => Self::Full,
+            ValidationConfig::Items => Self::Items,
+        }
+    }
 }

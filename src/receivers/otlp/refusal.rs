@@ -1,27 +1,111 @@
-//! A refusal in the words of gRPC and of HTTP: one table for both, so that they never disagree.
+//! A refusal in the words of OTLP: one table for gRPC and HTTP, so that they never disagree, and
+//! for what is counted.
+
+use std::time::Duration;
+
+use http::StatusCode;
 
 use crate::intake::Refused;
+use crate::otlp::Signal;
 use crate::otlp::status::{GrpcCode, Status};
+use crate::telemetry::metrics::{Fault, ReceiverMetrics, Refusal};
 
-/// The refusal as a gRPC status. Overload is always UNAVAILABLE with RetryInfo: a bare
-/// RESOURCE_EXHAUSTED makes most clients drop what they have.
-pub(super) fn grpc(refused: &Refused) -> Status {
-    match refused {
-        Refused::Overloaded { retry_after, what } => {
-            Status::unavailable(format!("{what}; try again later"), *retry_after)
+/// What went wrong with a request, as the client hears it and as it is counted.
+#[derive(Debug)]
+pub(super) struct Failed {
+    /// What the client hears.
+    pub(super) status: Status,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Refusal(Refusal),
+    Fault(Fault),
+    Undeliverable,
+}
+
+impl Failed {
+    /// Something that the client must never send again as it is.
+    pub(super) fn fault(fault: Fault, status: Status) -> Self {
+        Self { status, kind: Kind::Fault(fault) }
+    }
+
+    /// What is wrong with the request, whatever it holds.
+    pub(super) fn invalid(fault: Fault, problem: &str) -> Self {
+        Self::fault(fault, Status::invalid_argument(problem, "", problem))
+    }
+
+    /// The client took too long to send what it announced.
+    pub(super) fn slow() -> Self {
+        let problem = "the request was not sent within the time that one may take";
+        let status = Status::unavailable(problem, Duration::from_secs(1));
+        Self { status, kind: Kind::Fault(Fault::Framing) }
+    }
+
+    /// The HTTP status for it.
+    pub(super) fn http_status(&self) -> StatusCode {
+        match self.kind {
+            Kind::Fault(Fault::NoSuchPath) => StatusCode::NOT_FOUND,
+            Kind::Fault(Fault::Method) => StatusCode::METHOD_NOT_ALLOWED,
+            Kind::Fault(Fault::MediaType | Fault::Encoding) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            _ => StatusCode::from_u16(self.status.http_status())
+                .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
         }
-        Refused::Draining { retry_after } => {
-            Status::unavailable("shutting down; try again later", *retry_after)
+    }
+
+    /// Counts it.
+    pub(super) fn count(&self, metrics: &ReceiverMetrics, signal: Option<Signal>) {
+        match (self.kind, signal) {
+            (Kind::Fault(fault), _) => metrics.faulty(fault),
+            (Kind::Refusal(why), Some(signal)) => metrics.refused(signal, 0, why),
+            (Kind::Undeliverable, Some(signal)) => metrics.failed(signal, 0),
+            (Kind::Refusal(_) | Kind::Undeliverable, None) => {}
         }
-        Refused::TooLarge { limit } => {
-            let problem = format!("the request is above the limit of {limit} bytes");
-            Status::new(GrpcCode::ResourceExhausted, problem)
+    }
+}
+
+impl From<Refused> for Failed {
+    /// Overload is always UNAVAILABLE with RetryInfo, and 503 with Retry-After: a bare
+    /// RESOURCE_EXHAUSTED makes most clients drop what they have.
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Overloaded { retry_after, why } => {
+                let status = Status::unavailable(words(why), retry_after);
+                Self { status, kind: Kind::Refusal(why) }
+            }
+            Refused::Draining { retry_after } => {
+                let status = Status::unavailable(words(Refusal::Draining), retry_after);
+                Self { status, kind: Kind::Refusal(Refusal::Draining) }
+            }
+            Refused::TooLarge { limit } => {
+                let problem = format!(
+                    "the request is above the limit of {limit} bytes, uncompressed: send less \
+                     at once, or raise the receiver's limit"
+                );
+                Self::fault(Fault::TooLarge, Status::too_large(problem))
+            }
+            Refused::Damaged { problem } => Self::invalid(Fault::Compression, &problem),
+            Refused::Invalid { field, problem } => {
+                let status = Status::invalid_argument(problem.clone(), field, problem);
+                Self::fault(Fault::Malformed, status)
+            }
+            Refused::Undeliverable => {
+                let problem = "a destination refused it for good";
+                let status = Status::new(GrpcCode::FailedPrecondition, problem);
+                Self { status, kind: Kind::Undeliverable }
+            }
         }
-        Refused::Invalid { field, problem } => {
-            Status::invalid_argument(problem.clone(), field, problem)
-        }
-        Refused::Undeliverable => {
-            Status::new(GrpcCode::FailedPrecondition, "the destination refused it for good")
-        }
+    }
+}
+
+fn words(why: Refusal) -> &'static str {
+    match why {
+        Refusal::Budget => "the memory budget is spent; try again later",
+        Refusal::TooManyHeld => "too many requests wait already; try again later",
+        Refusal::QueueFull => "the queue of a destination is full; try again later",
+        Refusal::BreakerOpen => "a destination does not answer; try again later",
+        Refusal::Draining => "shutting down; try again later",
+        Refusal::NotDelivered => "not delivered in time; try again later",
     }
 }

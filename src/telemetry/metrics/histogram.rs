@@ -2,10 +2,17 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::shards::Shards;
+
 /// Counts of observations, by upper bound.
 #[derive(Debug)]
 pub struct Histogram {
     bounds: &'static [f64],
+    shards: Shards<Shard>,
+}
+
+#[derive(Debug)]
+struct Shard {
     /// One for each bound, and one for what is above them all; not cumulative.
     buckets: Box<[AtomicU64]>,
     /// The bits of an `f64`.
@@ -28,8 +35,10 @@ impl Histogram {
     pub fn new(bounds: &'static [f64]) -> Self {
         Self {
             bounds,
-            buckets: (0..=bounds.len()).map(|_| AtomicU64::new(0)).collect(),
-            sum: AtomicU64::new(0_f64.to_bits()),
+            shards: Shards::new(|| Shard {
+                buckets: (0..=bounds.len()).map(|_| AtomicU64::new(0)).collect(),
+                sum: AtomicU64::new(0_f64.to_bits()),
+            }),
         }
     }
 
@@ -38,13 +47,14 @@ impl Histogram {
         if value.is_nan() {
             return;
         }
+        let shard = self.shards.mine();
         let index = self.bounds.partition_point(|bound| *bound < value);
-        if let Some(bucket) = self.buckets.get(index) {
+        if let Some(bucket) = shard.buckets.get(index) {
             bucket.fetch_add(1, Ordering::Relaxed);
         }
         let add = |bits| Some((f64::from_bits(bits) + value).to_bits());
         // It ends: each failed exchange is another thread's success. The closure never declines.
-        let _previous = self
+        let _previous = shard
             .sum
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
     }
@@ -53,14 +63,16 @@ impl Histogram {
     pub fn snapshot(&self) -> Buckets {
         let mut count = 0;
         let mut cumulative = Vec::with_capacity(self.bounds.len());
-        for (index, bucket) in self.buckets.iter().enumerate() {
-            count += bucket.load(Ordering::Relaxed);
+        for index in 0..=self.bounds.len() {
+            let buckets = self.shards.all().filter_map(|s| s.buckets.get(index));
+            count += buckets.map(|n| n.load(Ordering::Relaxed)).sum::<u64>();
             cumulative.extend(self.bounds.get(index).map(|bound| (*bound, count)));
         }
+        let sums = self.shards.all().map(|s| s.sum.load(Ordering::Relaxed));
         Buckets {
             cumulative,
             count,
-            sum: f64::from_bits(self.sum.load(Ordering::Relaxed)),
+            sum: sums.map(f64::from_bits).sum(),
         }
     }
 }

@@ -10,6 +10,7 @@ mod histogram;
 mod page;
 mod receiver;
 mod registry;
+mod shards;
 pub mod table;
 
 pub use document::document;

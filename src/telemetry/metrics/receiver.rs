@@ -114,7 +114,6 @@ pub struct ReceiverMetrics {
     refusals: [Counter; Refusal::ALL.len()],
     faults: [Counter; Fault::ALL.len()],
     wire_bytes: Counter,
-    body_bytes: Counter,
     request_bytes: Histogram,
     request_seconds: Histogram,
     connections: Gauge,
@@ -138,7 +137,6 @@ impl ReceiverMetrics {
             refusals: Refusal::ALL.map(|r| with(&table::RECEIVER_REFUSED_REQUESTS, r.name())),
             faults: Fault::ALL.map(|f| with(&table::RECEIVER_FAULTY_REQUESTS, f.name())),
             wire_bytes: registry.counter(&table::RECEIVER_WIRE_BYTES, &of),
-            body_bytes: registry.counter(&table::RECEIVER_BODY_BYTES, &of),
             request_bytes: registry.histogram(&table::RECEIVER_REQUEST_BYTES, &of),
             request_seconds: registry.histogram(&table::RECEIVER_REQUEST_SECONDS, &of),
             connections: registry.gauge(&table::RECEIVER_CONNECTIONS, &of),
@@ -149,7 +147,6 @@ impl ReceiverMetrics {
     /// A body was read: `wire` bytes as it came, `plain` bytes uncompressed.
     pub fn body(&self, wire: usize, plain: usize) {
         self.wire_bytes.increment(wire as u64);
-        self.body_bytes.increment(plain as u64);
         self.request_bytes.record(plain as f64);
     }
 
@@ -266,7 +263,7 @@ mod tests {
         assert!(!found.contains(&open));
         for line in [
             "otlpd_receiver_wire_bytes_total{} 100",
-            "otlpd_receiver_body_bytes_total{} 1000",
+            "otlpd_receiver_request_bytes_sum{} 1000",
             "otlpd_receiver_request_bytes_bucket{,le=\"4096.0\"} 1",
             "otlpd_receiver_request_seconds_sum{} 0.003",
             "otlpd_receiver_opened_connections_total{} 1",

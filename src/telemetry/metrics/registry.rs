@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::shards::ShardedCounter;
 use super::table::{Kind, Metric};
 use super::{Histogram, Page, Value};
 
@@ -23,7 +24,7 @@ struct Series {
 
 #[derive(Clone)]
 enum Storage {
-    Counter(Arc<AtomicU64>),
+    Counter(Arc<ShardedCounter>),
     /// The bits of an `f64`.
     Gauge(Arc<AtomicU64>),
     Histogram(Arc<Histogram>),
@@ -94,7 +95,7 @@ impl Storage {
 
     fn value(&self) -> Value {
         match self {
-            Self::Counter(count) => Value::Whole(count.load(Ordering::Relaxed)),
+            Self::Counter(count) => Value::Whole(count.total()),
             Self::Gauge(bits) => Value::Real(f64::from_bits(bits.load(Ordering::Relaxed))),
             Self::Histogram(histogram) => Value::Buckets(histogram.snapshot()),
         }

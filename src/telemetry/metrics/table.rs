@@ -149,12 +149,9 @@ single! {
     RECEIVER_WIRE_BYTES: Kind::Counter,
         "otlpd_receiver_wire_bytes" "bytes" ["receiver", "transport"]
         "Bytes of request bodies as they came, compressed or not.";
-    RECEIVER_BODY_BYTES: Kind::Counter,
-        "otlpd_receiver_body_bytes" "bytes" ["receiver", "transport"]
-        "Bytes of request bodies, uncompressed.";
     RECEIVER_REQUEST_BYTES: Kind::Histogram(REQUEST_BYTES),
         "otlpd_receiver_request_bytes" "bytes" ["receiver", "transport"]
-        "Size of request bodies, uncompressed.";
+        "Size of request bodies, uncompressed; the sum is the bytes taken in.";
     RECEIVER_REQUEST_SECONDS: Kind::Histogram(REQUEST_SECONDS),
         "otlpd_receiver_request_seconds" "seconds" ["receiver", "transport"]
         "Time from the headers of a request to its answer, the time that it was held included.";
