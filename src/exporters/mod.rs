@@ -67,7 +67,7 @@ impl ExporterConfig {
             Self::OtlpHttp(config) => {
                 Arc::new(otlp_http::OtlpHttp::new(config, workers.clone())?)
             }
-            Self::Debug(config) => Arc::new(debug::Debug::new(config)),
+            Self::Debug(config) => Arc::new(debug::Debug::new(config, workers.clone())?),
             Self::Discard(_) => Arc::new(discard::Discard),
         })
     }
