@@ -29,10 +29,17 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TICKS = os.sysconf("SC_CLK_TCK")
 
-# load: the flags of bench load. out: how contenders compress what they send. floor: the flags for
-# the proxy where they differ; it cannot compress, so with gzip it carries the plain bytes.
+# load, sink: flags of bench load and bench sink. out: how contenders compress what they send.
+# floor: the flags for the proxy's load where they differ; it cannot compress, so with gzip it
+# carries the plain bytes. frames16k: client and backend like grpc-go, whose frames are never
+# larger; elsewhere frames are as large as the contender allows, and the sink allows 1 MiB.
 SCENARIOS = {
     "grpc": {"load": ["--signal", "traces"], "out": "none"},
+    "frames16k": {
+        "load": ["--signal", "traces", "--frame-kib", "16"],
+        "out": "none",
+        "sink": ["--frame-kib", "16"],
+    },
     "http": {"load": ["--signal", "traces", "--protocol", "http"], "out": "none"},
     "small": {"load": ["--signal", "traces", "--items", "20", "--rate", "{rate}"], "out": "none"},
     "gzip": {
@@ -115,7 +122,6 @@ def options():
     add("--seconds", type=float, default=5)
     add("--rate", type=float, default=100_000, help="items a second in scenario small")
     add("--cpus", default="0,1", help="the CPUs on which everything runs")
-    add("--frame-kib", type=int, default=1024, help="the sink's HTTP/2 frames; grpc-go has 16")
     add("--json", type=pathlib.Path, help="write all results here as well")
     return parser.parse_args()
 
@@ -231,7 +237,7 @@ class Bench:
         keys = ["grpc", "http", "admin", "out", "sink_http"]
         places = dict(zip(keys, free_addresses(len(keys))), compression=setting["out"])
         sink_command = [self.given.bench, "bench", "sink", "--grpc", places["out"]]
-        sink_command += ["--http", places["sink_http"], "--frame-kib", self.given.frame_kib]
+        sink_command += ["--http", places["sink_http"], *setting.get("sink", [])]
         sink = Process(sink_command, self.cpus, self.folder / "sink.log")
         contender = None
         try:
@@ -272,7 +278,7 @@ def result(scenario, name, report, cpu, idle, peak):
 
 
 HEAD = (
-    f"{'scenario':9}{'contender':11}{'items/s':>11}{'CPU s/M':>9}{'x proxy':>9}"
+    f"{'scenario':11}{'contender':11}{'items/s':>11}{'CPU s/M':>9}{'x proxy':>9}"
     f"{'idle MiB':>10}{'peak MiB':>10}{'p50 ms':>9}{'p99 ms':>9}{'failed':>8}{'missing':>9}"
 )
 
@@ -280,7 +286,7 @@ HEAD = (
 def line(row):
     ratio = f"{row['ratio']:.2f}" if row.get("ratio") else "-"
     return (
-        f"{row['scenario']:9}{row['contender']:11}{row['items_per_second']:>11,.0f}"
+        f"{row['scenario']:11}{row['contender']:11}{row['items_per_second']:>11,.0f}"
         f"{row['cpu_seconds_per_million']:>9.3f}{ratio:>9}{row['idle_mib']:>10.1f}"
         f"{row['peak_mib']:>10.1f}{row['p50_ms']:>9.2f}{row['p99_ms']:>9.2f}"
         f"{row['failed']:>8}{row['missing']:>9}"

@@ -14,7 +14,7 @@ folder=$(cd "$folder" && pwd)
 
 collector_version=v0.162.0
 providers_version=v1.68.0
-rotel_version=${ROTEL_VERSION:-}
+rotel_version=0.0.1a15
 
 if [ ! -x "$folder/collector" ]; then
     core=go.opentelemetry.io/collector
@@ -46,11 +46,11 @@ fi
 
 if [ ! -x "$folder/rotel" ]; then
     python3 -m venv "$folder/venv"
-    "$folder/venv/bin/pip" install --quiet "rotel${rotel_version:+==$rotel_version}"
+    "$folder/venv/bin/pip" install --quiet "rotel==$rotel_version"
     agent=$(find "$folder/venv" -name rotel-agent -type f | head -n 1)
     [ -n "$agent" ] || { echo "the rotel package carries no rotel-agent" >&2; exit 1; }
     ln -sf "$agent" "$folder/rotel"
 fi
 
-"$folder/collector" --version
-"$folder/rotel" --version
+echo "$folder/collector $collector_version"
+echo "$folder/rotel $rotel_version"

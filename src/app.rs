@@ -96,7 +96,8 @@ impl App {
             ready.push((Listeners::bind(name, otlp, &app.registry).await?, intake));
         }
         for (listeners, intake) in ready {
-            app.background.push(tokio::spawn(listeners.serve(intake, app.receiving.drain())));
+            app.background
+                .push(tokio::spawn(listeners.serve(intake, app.receiving.drain())));
         }
         app.health.set(State::Running);
         Ok(app)
@@ -111,7 +112,8 @@ impl App {
         if allowances.follow_cpu {
             let follow = cpu::follow(PathBuf::from("/"), FOLLOW_EVERY, allowance);
             self.background.push(tokio::spawn(follow));
-            self.background.push(tokio::spawn(resize(self.workers.clone(), cpu.clone())));
+            self.background
+                .push(tokio::spawn(resize(self.workers.clone(), cpu.clone())));
         }
         if !config.admin.enabled {
             return Ok(());
@@ -129,7 +131,8 @@ impl App {
             lanes: Arc::clone(&self.lanes),
             registry: Arc::clone(&self.registry),
         });
-        self.background.push(tokio::spawn(admin::serve(listener, sources)));
+        self.background
+            .push(tokio::spawn(admin::serve(listener, sources)));
         Ok(())
     }
 
@@ -153,7 +156,10 @@ impl App {
 
     fn intake(&self, config: &Config, otlp: &OtlpConfig, pipelines: Feeds) -> Intake {
         let fed = Signal::ALL.into_iter().zip(&pipelines);
-        let takes = fed.filter(|(_, fed)| !fed.is_empty()).map(|(signal, _)| signal).collect();
+        let takes = fed
+            .filter(|(_, fed)| !fed.is_empty())
+            .map(|(signal, _)| signal)
+            .collect();
         let route = Arc::new(Route {
             pipelines,
             validation: otlp.validation.into(),
@@ -163,7 +169,13 @@ impl App {
             ledger: Arc::clone(&self.ledger),
         });
         let door = Arc::clone(&self.door);
-        Intake::new(self.budget.clone(), door, route.gates(), takes, route.onward())
+        Intake::new(
+            self.budget.clone(),
+            door,
+            route.gates(),
+            takes,
+            route.onward(),
+        )
     }
 
     /// Drains in the order of the data, and says what became of everything. `hurry` ends it
@@ -177,7 +189,12 @@ impl App {
         self.ledger.snapshot()
     }
 
-    async fn hurry_up(&mut self, half: Instant, deadline: Instant, hurry: impl Future<Output = ()>) {
+    async fn hurry_up(
+        &mut self,
+        half: Instant,
+        deadline: Instant,
+        hurry: impl Future<Output = ()>,
+    ) {
         tokio::pin!(hurry);
         tokio::select! {
             () = self.drain(half, deadline) => return,
@@ -222,9 +239,15 @@ fn build_pipelines(
 ) -> Result<BTreeMap<String, Arc<Pipeline>>, String> {
     let mut pipelines = BTreeMap::new();
     for (name, pipeline) in &config.pipelines {
-        let lanes = pipeline.exporters.iter().filter_map(|name| lanes.get(name).cloned());
-        let processors: Vec<_> =
-            pipeline.processors.iter().filter_map(|name| config.processors.get(name)).collect();
+        let lanes = pipeline
+            .exporters
+            .iter()
+            .filter_map(|name| lanes.get(name).cloned());
+        let processors: Vec<_> = pipeline
+            .processors
+            .iter()
+            .filter_map(|name| config.processors.get(name))
+            .collect();
         let built = Pipeline {
             name: name.clone(),
             processors: processors::build(&processors),
@@ -243,7 +266,8 @@ fn feeds(receiver: &str, config: &Config, pipelines: &BTreeMap<String, Arc<Pipel
         let fed = config.pipelines.iter().filter(|(_, pipeline)| {
             pipeline.carries(signal) && pipeline.receivers.iter().any(|name| name == receiver)
         });
-        fed.filter_map(|(name, _)| pipelines.get(name).cloned()).collect()
+        fed.filter_map(|(name, _)| pipelines.get(name).cloned())
+            .collect()
     })
 }
 

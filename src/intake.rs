@@ -171,7 +171,14 @@ impl Intake {
         onward: Onward,
     ) -> Self {
         let expected = Arc::new(AtomicUsize::new(MIN_EXPECTED));
-        Self { budget, door, gates: Arc::new(gates), takes: takes.into(), expected, onward }
+        Self {
+            budget,
+            door,
+            gates: Arc::new(gates),
+            takes: takes.into(),
+            expected,
+            onward,
+        }
     }
 
     /// When a client that waits for `timeout` must have its answer: in `max_wait`, and never
@@ -191,13 +198,21 @@ impl Intake {
         if *self.door.closed.borrow() {
             return Err(draining());
         }
-        let gates = self.gates.get(signal as usize).map_or(&[][..], Vec::as_slice);
+        let gates = self
+            .gates
+            .get(signal as usize)
+            .map_or(&[][..], Vec::as_slice);
         for gate in gates {
             (gate.pace)().await;
         }
         if gates.iter().all(|gate| gate.room.has_room()) {
             match self.budget.try_reserve(bytes) {
-                Ok(reservation) => return Ok(Admission { reservation, deadline }),
+                Ok(reservation) => {
+                    return Ok(Admission {
+                        reservation,
+                        deadline,
+                    });
+                }
                 Err(Unpaid::TooLarge) => return Err(self.above_budget()),
                 Err(Unpaid::Spent) => {}
             }
@@ -211,14 +226,21 @@ impl Intake {
             _ = closed.wait_for(|closed| *closed) => return Err(draining()),
         };
         match held {
-            Ok(Ok(reservation)) => Ok(Admission { reservation, deadline }),
+            Ok(Ok(reservation)) => Ok(Admission {
+                reservation,
+                deadline,
+            }),
             Ok(Err(_too_large)) => Err(self.above_budget()),
             Err(_elapsed) => {
                 for gate in gates.iter().filter(|gate| !gate.room.has_room()) {
                     (gate.is_full)();
                 }
                 let full = gates.iter().any(|gate| !gate.room.has_room());
-                let why = if full { Refusal::QueueFull } else { Refusal::Budget };
+                let why = if full {
+                    Refusal::QueueFull
+                } else {
+                    Refusal::Budget
+                };
                 Err(self.overloaded(why, gates))
             }
         }
@@ -278,7 +300,9 @@ impl Intake {
     }
 
     fn above_budget(&self) -> Refused {
-        Refused::TooLarge { limit: usize::try_from(self.budget.limit()).unwrap_or(usize::MAX) }
+        Refused::TooLarge {
+            limit: usize::try_from(self.budget.limit()).unwrap_or(usize::MAX),
+        }
     }
 
     fn overloaded(&self, why: Refusal, gates: &[Gate]) -> Refused {
@@ -288,19 +312,23 @@ impl Intake {
             .map(|gate| (gate.retry_after)())
             .max()
             .unwrap_or(Duration::from_secs(1));
-        Refused::Overloaded { retry_after: jittered(retry_after), why }
+        Refused::Overloaded {
+            retry_after: jittered(retry_after),
+            why,
+        }
     }
 }
 
 fn draining() -> Refused {
-    Refused::Draining { retry_after: jittered(Duration::from_secs(1)) }
+    Refused::Draining {
+        retry_after: jittered(Duration::from_secs(1)),
+    }
 }
 
 /// Up to a quarter more, so that clients that were refused together do not return together.
 pub fn jittered(delay: Duration) -> Duration {
     delay.mul_f64(1.0 + rand::rng().random_range(0.0..0.25))
 }
-
 
 /// `[intake]`
 #[derive(Clone, Debug, Deserialize)]

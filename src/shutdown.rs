@@ -20,14 +20,18 @@ pub struct Drain {
 
 impl Default for Trigger {
     fn default() -> Self {
-        Self { deadline: watch::Sender::new(None) }
+        Self {
+            deadline: watch::Sender::new(None),
+        }
     }
 }
 
 impl Trigger {
     /// Somebody who is to hear of it.
     pub fn drain(&self) -> Drain {
-        Drain { deadline: self.deadline.subscribe() }
+        Drain {
+            deadline: self.deadline.subscribe(),
+        }
     }
 
     /// Begins the drain; it is to end by `deadline`.
@@ -49,7 +53,12 @@ impl Drain {
 
     /// Waits until the drain begins; returns its deadline.
     pub async fn begun(&mut self) -> Instant {
-        match self.deadline.wait_for(Option::is_some).await.map(|deadline| *deadline) {
+        match self
+            .deadline
+            .wait_for(Option::is_some)
+            .await
+            .map(|deadline| *deadline)
+        {
             Ok(Some(deadline)) => deadline,
             // The trigger is gone: nobody is left who could wait for us.
             Ok(None) | Err(_) => Instant::now(),

@@ -12,11 +12,7 @@ mod process;
 
 use std::net::TcpStream;
 
-use process::Running;
-use process::finish;
-use process::load;
-use process::start_load;
-use process::until;
+use process::{Running, finish, load, start_load, until};
 use serde_json::json;
 
 /// 20 requests of 50 items, four at a time.
@@ -189,6 +185,19 @@ fn a_sink_refuses_connections_until_it_is_told_otherwise() {
     assert_eq!(report["acknowledged_items"], 1000, "{report}");
     assert_eq!(report["check"]["missing"], 0, "{report}");
     assert_ne!(report["retries"], 0, "{report}");
+}
+
+#[test]
+fn frames_are_no_larger_than_either_side_wants() {
+    for (sink_kib, load_kib, largest_bytes) in [("16", "1024", 16 << 10), ("1024", "1", 1 << 10)] {
+        let sink = Running::sink(&["--frame-kib", sink_kib]);
+        let endpoint = ["--endpoint", sink.address("grpc")];
+        let report = load(&[&SMALL[..], &endpoint, &["--frame-kib", load_kib]].concat());
+        assert_eq!(report["acknowledged_items"], 1000);
+        let stats = sink.stats();
+        assert!(stats["largest_request_bytes"].as_u64().unwrap() > 20_000);
+        assert_eq!(stats["largest_frame_bytes"], largest_bytes);
+    }
 }
 
 #[test]

@@ -1,4 +1,5 @@
 //! The walk, the cut and the split against prost, on requests of every shape.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use bytes::Bytes;
 use otlpd::otlp::Signal;
@@ -90,7 +91,7 @@ proptest! {
         if cut {
             body.truncate(length.index(body.len()));
         }
-        let _ = walk(signal, &body, Validation::Items);
+        drop(walk(signal, &body, Validation::Items));
         if let Ok(walked) = walk(signal, &body, Validation::Full) {
             let accepted = match walked.rejected {
                 Some(_) => without_rejected(signal, &body),
@@ -109,8 +110,8 @@ proptest! {
         max_bytes in 0..100_usize,
         max_items in 0..3_u64,
     ) {
-        let _ = walk(signal, &body, Validation::Full);
-        let _ = walk(signal, &body, Validation::Items);
+        drop(walk(signal, &body, Validation::Full));
+        drop(walk(signal, &body, Validation::Items));
         without_rejected(signal, &body);
         let parts = split(signal, &Bytes::from(body), SplitLimit { max_bytes, max_items });
         prop_assert!(parts.count() <= 200);
@@ -233,7 +234,7 @@ fn around(
 
 #[test]
 fn the_oracle_sees_items_at_all() {
-    let choices: Vec<u8> = (0..3000_u32).map(|n| (n * 7919 >> 3) as u8).collect();
+    let choices: Vec<u8> = (0..3000_u32).map(|n| ((n * 7919) >> 3) as u8).collect();
     for signal in Signal::ALL {
         let body = request(signal, &choices, ODD);
         assert!(

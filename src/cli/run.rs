@@ -63,7 +63,11 @@ fn runtime(threads: usize) -> std::io::Result<Runtime> {
         1 => Builder::new_current_thread(),
         _ => Builder::new_multi_thread(),
     };
-    builder.worker_threads(threads).thread_name("io").enable_all().build()
+    builder
+        .worker_threads(threads)
+        .thread_name("io")
+        .enable_all()
+        .build()
 }
 
 fn allowances(config: &Config) -> Allowances {
@@ -83,7 +87,12 @@ fn allowances(config: &Config) -> Allowances {
             (memory::budget(&limit), memory::explain_budget(&limit))
         }
     };
-    Allowances { cpu, follow_cpu: config.process.cpus == Cpus::Auto, budget, budget_source }
+    Allowances {
+        cpu,
+        follow_cpu: config.process.cpus == Cpus::Auto,
+        budget,
+        budget_source,
+    }
 }
 
 fn announce(config: &Config, allowances: &Allowances) {

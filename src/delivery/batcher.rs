@@ -31,7 +31,7 @@ pub struct Limits {
 /// compressing again.
 const WORTH_PASSING: usize = 32 << 10;
 
-/// How long small requests gather while the sender is at work.
+/// How long small requests gather behind the one before them.
 const GATHER: Duration = Duration::from_millis(5);
 
 /// With this many bytes what waits is not small.
@@ -42,7 +42,11 @@ impl Limits {
     pub fn new(config: &BatchConfig, passes: Option<Encoding>) -> Self {
         Self {
             max_bytes: config.max_bytes.as_usize(),
-            max_items: if config.max_items == 0 { u64::MAX } else { config.max_items },
+            max_items: if config.max_items == 0 {
+                u64::MAX
+            } else {
+                config.max_items
+            },
             linger: config.linger,
             passes,
         }
@@ -51,7 +55,9 @@ impl Limits {
     /// How many of these batches, from the first on, go into one request: at least one.
     pub fn count<'a>(&self, batches: impl Iterator<Item = &'a Batch>) -> usize {
         let mut batches = batches.peekable();
-        let Some(first) = batches.next() else { return 0 };
+        let Some(first) = batches.next() else {
+            return 0;
+        };
         if first.signal == Signal::Profiles || self.passes(first) {
             return 1;
         }
@@ -83,19 +89,27 @@ impl Limits {
 
     /// The signal that a request is due for, or when one will be; `None` if nothing waits.
     ///
-    /// While attempts are `under_way`, what is small gathers for a moment: the sender is at work
-    /// anyway, and one request of many costs a fraction of many requests.
-    pub fn due(&self, queue: &Queue, now: Instant, under_way: bool) -> Option<Due> {
+    /// The first small request after a quiet moment leaves at once; those that follow the `last`
+    /// departure closely gather, since one request of many costs a fraction of many requests.
+    pub fn due(&self, queue: &Queue, now: Instant, last: Option<Instant>) -> Option<Due> {
         let signal = queue.oldest()?;
-        let small = queue.bytes() < GATHER_BYTES;
-        let gather = if under_way && small { GATHER } else { Duration::ZERO };
-        let wait = self.linger.max(gather);
-        let until = queue.front(signal)?.batch.received + wait;
-        if wait.is_zero() || until <= now || self.is_full(queue, signal) {
+        let lingered = queue.front(signal)?.batch.received + self.linger;
+        let gathered = last
+            .filter(|_| queue.bytes() < GATHER_BYTES)
+            .map(|last| last + GATHER);
+        let until = gathered.map_or(lingered, |gathered| gathered.max(lingered));
+        if until <= now || self.is_full(queue, signal) {
             return Some(Due::Now(signal));
         }
-        let enough_bytes = if self.linger > gather { self.max_bytes } else { GATHER_BYTES };
-        Some(Due::At { until, enough_bytes })
+        let enough_bytes = if lingered > now {
+            self.max_bytes
+        } else {
+            GATHER_BYTES
+        };
+        Some(Due::At {
+            until,
+            enough_bytes,
+        })
     }
 
     /// Whether a request of this signal would not get any larger by waiting.

@@ -44,7 +44,11 @@ impl LaneConfig {
 impl LaneConfig {
     /// What happens when the queue is full, said or not.
     pub fn when_full(&self) -> WhenFull {
-        let default = if self.required { WhenFull::Refuse } else { WhenFull::DropOldest };
+        let default = if self.required {
+            WhenFull::Refuse
+        } else {
+            WhenFull::DropOldest
+        };
         self.queue.when_full.unwrap_or(default)
     }
 }

@@ -182,9 +182,16 @@ impl Lane {
             return;
         };
         let mut state = self.lock();
-        state.queue.push(Parcel { batch, receipt, room: Arc::new(room) });
+        state.queue.push(Parcel {
+            batch,
+            receipt,
+            room: Arc::new(room),
+        });
         self.show(&state);
-        if state.wanted_bytes.is_some_and(|wanted| state.queue.bytes() >= wanted) {
+        if state
+            .wanted_bytes
+            .is_some_and(|wanted| state.queue.bytes() >= wanted)
+        {
             state.wanted_bytes = None;
             drop(state);
             self.wake.notify_one();
@@ -192,7 +199,10 @@ impl Lane {
     }
 
     fn account(&self, signal: Signal) -> Arc<Account> {
-        self.accounts.get(signal as usize).cloned().unwrap_or_default()
+        self.accounts
+            .get(signal as usize)
+            .cloned()
+            .unwrap_or_default()
     }
 
     /// Room for `bytes`, by giving up the oldest where the policy says so.
@@ -210,17 +220,28 @@ impl Lane {
     /// Gives up the oldest that is not under way; false if there is none.
     fn give_up_oldest(&self) -> bool {
         let mut state = self.lock();
-        let waiting = state.shipments.iter().map(|shipment| shipment.batch.received).min();
+        let waiting = state
+            .shipments
+            .iter()
+            .map(|shipment| shipment.batch.received)
+            .min();
         let queued = state.queue.oldest_received();
         let receipt = match (waiting, queued) {
             (None, None) => return false,
             (Some(waiting), queued) if queued.is_none_or(|queued| waiting <= queued) => {
-                let oldest = state.shipments.iter().position(|s| s.batch.received == waiting);
-                oldest.and_then(|index| state.shipments.remove(index)).map(|s| s.receipt)
+                let oldest = state
+                    .shipments
+                    .iter()
+                    .position(|s| s.batch.received == waiting);
+                oldest
+                    .and_then(|index| state.shipments.remove(index))
+                    .map(|s| s.receipt)
             }
             _ => {
                 let signal = state.queue.oldest();
-                signal.and_then(|signal| state.queue.pop(signal)).map(|parcel| parcel.receipt)
+                signal
+                    .and_then(|signal| state.queue.pop(signal))
+                    .map(|parcel| parcel.receipt)
             }
         };
         drop(state);
@@ -231,15 +252,18 @@ impl Lane {
     }
 
     /// What the sender can do next; if nothing, it is woken by the next parcel.
-    pub(super) fn next(&self, now: Instant, under_way: bool) -> Next {
+    pub(super) fn next(&self, now: Instant, last: Option<Instant>) -> Next {
         let mut state = self.lock();
         if state.shipments.iter().any(|shipment| shipment.due <= now) {
             return Next::Ready;
         }
         let retry = state.shipments.iter().map(|shipment| shipment.due).min();
-        let fresh = match self.limits.due(&state.queue, now, under_way) {
+        let fresh = match self.limits.due(&state.queue, now, last) {
             Some(Due::Now(_)) => return Next::Ready,
-            Some(Due::At { until, enough_bytes }) => {
+            Some(Due::At {
+                until,
+                enough_bytes,
+            }) => {
                 state.wanted_bytes = Some(enough_bytes);
                 Some(until)
             }
@@ -257,7 +281,11 @@ impl Lane {
     /// Takes out what is to be sent next: what failed before and is due, else the oldest.
     pub(super) fn take(&self, now: Instant) -> Option<Shipment> {
         let mut state = self.lock();
-        if let Some(index) = state.shipments.iter().position(|shipment| shipment.due <= now) {
+        if let Some(index) = state
+            .shipments
+            .iter()
+            .position(|shipment| shipment.due <= now)
+        {
             let shipment = state.shipments.remove(index);
             self.show(&state);
             return shipment;

@@ -86,7 +86,10 @@ impl Queue {
         self.bytes = 0;
         self.items = 0;
         self.len = 0;
-        self.parcels.iter_mut().flat_map(|lane| lane.drain(..)).collect()
+        self.parcels
+            .iter_mut()
+            .flat_map(|lane| lane.drain(..))
+            .collect()
     }
 
     /// Uncompressed bytes that wait.
@@ -111,6 +114,7 @@ impl Queue {
 
     /// When the parcel that has waited longest was received.
     pub fn oldest_received(&self) -> Option<Instant> {
-        self.front(self.oldest()?).map(|parcel| parcel.batch.received)
+        self.front(self.oldest()?)
+            .map(|parcel| parcel.batch.received)
     }
 }

@@ -26,6 +26,8 @@ pub struct Sender {
     exporter: Arc<dyn Exporter>,
     breaker: Breaker,
     backoff: Backoff,
+    /// When the last attempt began.
+    last: Option<Instant>,
     /// The destination asked for quiet until then.
     paused: Option<Instant>,
     /// The later of that and the breaker's next probe, as the lane knows it.
@@ -51,6 +53,7 @@ impl Sender {
             backoff: Backoff::new(&lane.config.retry_on_failure),
             lane,
             exporter,
+            last: None,
             paused: None,
             blocked: None,
             flights: FuturesUnordered::new(),
@@ -89,7 +92,7 @@ impl Sender {
         if self.flights.len() >= self.lane.config.max_in_flight {
             return Step::Wait(None);
         }
-        match self.lane.next(now, !self.flights.is_empty()) {
+        match self.lane.next(now, self.last) {
             Next::Empty => return Step::Empty,
             Next::At(at) => return Step::Wait(Some(at)),
             Next::Ready => {}
@@ -102,7 +105,10 @@ impl Sender {
             Permit::Wait(until) => return Step::Wait(until),
         };
         match self.lane.take(now) {
-            Some(shipment) => self.fly(shipment, pass),
+            Some(shipment) => {
+                self.last = Some(now);
+                self.fly(shipment, pass);
+            }
             None => self.breaker.abandon(pass, now),
         }
         self.show_breaker();
@@ -122,13 +128,23 @@ impl Sender {
                     cause: "given up at the shutdown deadline".to_owned(),
                 }),
             };
-            Landed { shipment, pass, attempt, outcome }
+            Landed {
+                shipment,
+                pass,
+                attempt,
+                outcome,
+            }
         }));
     }
 
     fn land(&mut self, landed: Landed) {
         let flowing = landed.outcome.is_ok();
-        let Landed { shipment, pass, attempt, outcome } = landed;
+        let Landed {
+            shipment,
+            pass,
+            attempt,
+            outcome,
+        } = landed;
         match outcome {
             Ok(Delivered { rejected }) => {
                 attempt.succeeded(shipment.batch.bytes() as u64);
@@ -176,13 +192,7 @@ impl Sender {
         shipment.receipt.settle(Fate::Dropped(Reason::Permanent));
     }
 
-    fn failed(
-        &mut self,
-        mut shipment: Shipment,
-        pass: Pass,
-        after: Option<Duration>,
-        cause: &str,
-    ) {
+    fn failed(&mut self, mut shipment: Shipment, pass: Pass, after: Option<Duration>, cause: &str) {
         let now = Instant::now();
         limited!(
             warn,
@@ -209,7 +219,9 @@ impl Sender {
                 cause,
                 "items are dropped: tried for as long as retry_on_failure.max_elapsed_time allows"
             );
-            shipment.receipt.settle(Fate::Dropped(Reason::RetriesExhausted));
+            shipment
+                .receipt
+                .settle(Fate::Dropped(Reason::RetriesExhausted));
             return;
         }
         shipment.due = now + delay;
@@ -250,7 +262,10 @@ impl Sender {
     async fn give_up(&mut self) {
         self.aborted.send_replace(true);
         let mut items = 0;
-        while let Some(Landed { shipment, outcome, .. }) = self.flights.next().await {
+        while let Some(Landed {
+            shipment, outcome, ..
+        }) = self.flights.next().await
+        {
             match outcome {
                 Ok(Delivered { rejected }) => shipment.receipt.settle_delivered(rejected),
                 Err(_) => {

@@ -33,10 +33,24 @@ impl Shipment {
     /// none.
     pub fn merge(parcels: SmallVec<[Parcel; 1]>, now: Instant) -> Option<Self> {
         let mut parcels = parcels.into_iter();
-        let Parcel { batch, receipt, room } = parcels.next()?;
-        let mut whole =
-            Self { batch, receipt, rooms: Rooms::from_elem(room, 1), attempts: 0, due: now };
-        for Parcel { batch, receipt, room } in parcels {
+        let Parcel {
+            batch,
+            receipt,
+            room,
+        } = parcels.next()?;
+        let mut whole = Self {
+            batch,
+            receipt,
+            rooms: Rooms::from_elem(room, 1),
+            attempts: 0,
+            due: now,
+        };
+        for Parcel {
+            batch,
+            receipt,
+            room,
+        } in parcels
+        {
             whole.batch.chunks.extend(batch.chunks);
             whole.batch.items += batch.items;
             whole.batch.reservations.extend(batch.reservations);
@@ -51,9 +65,22 @@ impl Shipment {
 /// Parts of a shipment that is above the limits of one request. An item that is above them
 /// alone is given up here.
 pub fn split(shipment: Shipment, limits: &Limits) -> VecDeque<Shipment> {
-    let Shipment { batch, mut receipt, rooms, due, .. } = shipment;
-    let max_items = if limits.max_items == u64::MAX { 0 } else { limits.max_items };
-    let limit = SplitLimit { max_bytes: limits.max_bytes, max_items };
+    let Shipment {
+        batch,
+        mut receipt,
+        rooms,
+        due,
+        ..
+    } = shipment;
+    let max_items = if limits.max_items == u64::MAX {
+        0
+    } else {
+        limits.max_items
+    };
+    let limit = SplitLimit {
+        max_bytes: limits.max_bytes,
+        max_items,
+    };
     let mut parts = VecDeque::new();
     for chunk in &batch.chunks {
         for part in split::split(batch.signal, chunk, limit) {
@@ -76,11 +103,16 @@ pub fn split(shipment: Shipment, limits: &Limits) -> VecDeque<Shipment> {
                 ..batch.clone()
             };
             let rooms = rooms.clone();
-            parts.push_back(Shipment { batch, receipt: duty, rooms, attempts: 0, due });
+            parts.push_back(Shipment {
+                batch,
+                receipt: duty,
+                rooms,
+                attempts: 0,
+                due,
+            });
         }
     }
     // What is left covers no bytes: requests without items are not worth sending on their own.
     receipt.settle(Fate::Delivered);
     parts
 }
-

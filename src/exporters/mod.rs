@@ -61,12 +61,8 @@ impl ExporterConfig {
     /// A sentence, where a setting cannot be used.
     pub fn build(&self, workers: &Workers) -> Result<Arc<dyn Exporter>, String> {
         Ok(match self {
-            Self::OtlpGrpc(config) => {
-                Arc::new(otlp_grpc::OtlpGrpc::new(config, workers.clone())?)
-            }
-            Self::OtlpHttp(config) => {
-                Arc::new(otlp_http::OtlpHttp::new(config, workers.clone())?)
-            }
+            Self::OtlpGrpc(config) => Arc::new(otlp_grpc::OtlpGrpc::new(config, workers.clone())?),
+            Self::OtlpHttp(config) => Arc::new(otlp_http::OtlpHttp::new(config, workers.clone())?),
             Self::Debug(config) => Arc::new(debug::Debug::new(config, workers.clone())?),
             Self::Discard(_) => Arc::new(discard::Discard),
         })

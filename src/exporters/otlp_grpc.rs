@@ -11,8 +11,8 @@ use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use serde::Deserialize;
 
-use super::outgoing::{self, MAX_ANSWER, Outgoing, USER_AGENT};
 use super::Compression;
+use super::outgoing::{self, MAX_ANSWER, Outgoing, USER_AGENT};
 use crate::batch::{Batch, Chunks};
 use crate::component::{Delivered, Exporter, Failure};
 use crate::host::workers::Workers;
@@ -64,23 +64,42 @@ impl OtlpGrpc {
         let target = Target::parse(&config.endpoint, 4317)?;
         let mut headers = outgoing::headers(&config.headers)?;
         let compression = config.compression.encoding();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/grpc"),
+        );
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
         headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
-        headers.insert("grpc-accept-encoding", HeaderValue::from_static("identity,gzip"));
+        headers.insert(
+            "grpc-accept-encoding",
+            HeaderValue::from_static("identity,gzip"),
+        );
         if let Some(encoding) = compression {
             headers.insert("grpc-encoding", HeaderValue::from_static(encoding.name()));
         }
         let authority = target.authority.clone();
         let channel = Channel::new(target, config.max_connection_age);
-        Ok(Self { channel, authority, compression, headers, workers })
+        Ok(Self {
+            channel,
+            authority,
+            compression,
+            headers,
+            workers,
+        })
     }
 
     async fn attempt(&self, batch: &Batch) -> Result<Delivered, Failure> {
         let message = outgoing::encode(batch, self.compression, &self.workers).await?;
         let request = self.request(batch.signal, message)?;
-        let mut sender = self.channel.sender().await.map_err(|e| outgoing::unreachable(&e))?;
-        let response = sender.send_request(request).await.map_err(|e| outgoing::unreachable(&e))?;
+        let mut sender = self
+            .channel
+            .sender()
+            .await
+            .map_err(|e| outgoing::unreachable(&e))?;
+        let response = sender
+            .send_request(request)
+            .await
+            .map_err(|e| outgoing::unreachable(&e))?;
         if response.status() != http::StatusCode::OK {
             let status = response.status();
             let verdict =
@@ -96,17 +115,18 @@ impl OtlpGrpc {
             .authority(self.authority.as_str())
             .path_and_query(signal.grpc_path())
             .build();
-        let permanent = |error: http::Error| Failure::Permanent { cause: error.to_string() };
+        let permanent = |error: http::Error| Failure::Permanent {
+            cause: error.to_string(),
+        };
         let body = Outgoing::framed(message, self.compression.is_some());
-        let mut request = Request::post(uri.map_err(permanent)?).body(body).map_err(permanent)?;
+        let mut request = Request::post(uri.map_err(permanent)?)
+            .body(body)
+            .map_err(permanent)?;
         *request.headers_mut() = self.headers.clone();
         Ok(request)
     }
 
-    async fn answer(
-        &self,
-        response: http::Response<Incoming>,
-    ) -> Result<Delivered, Failure> {
+    async fn answer(&self, response: http::Response<Incoming>) -> Result<Delivered, Failure> {
         let (head, body) = response.into_parts();
         let collected = Limited::new(body, MAX_ANSWER)
             .collect()
@@ -118,8 +138,14 @@ impl OtlpGrpc {
         outgoing::judge(status::classify_grpc(&status), || {
             format!("{}: {}", status.code.name(), status.message)
         })?;
-        let encoding = head.headers.get("grpc-encoding").and_then(|value| value.to_str().ok());
-        Ok(outgoing::delivered(&unframed(&collected.to_bytes(), encoding)))
+        let encoding = head
+            .headers
+            .get("grpc-encoding")
+            .and_then(|value| value.to_str().ok());
+        Ok(outgoing::delivered(&unframed(
+            &collected.to_bytes(),
+            encoding,
+        )))
     }
 }
 
@@ -132,7 +158,9 @@ impl Exporter for OtlpGrpc {
 /// The message behind gRPC's five bytes. What cannot be read counts as an empty answer: the
 /// destination said OK.
 fn unframed(body: &Bytes, encoding: Option<&str>) -> Vec<u8> {
-    let Some((prefix, message)) = body.split_first_chunk::<5>() else { return Vec::new() };
+    let Some((prefix, message)) = body.split_first_chunk::<5>() else {
+        return Vec::new();
+    };
     let encoding = encoding.and_then(|name| compression::parse_coding(name).ok().flatten());
     match (prefix.first(), encoding) {
         (Some(1), Some(encoding)) => {

@@ -61,14 +61,26 @@ impl OtlpHttp {
         let compression = config.compression.encoding();
         let host = HeaderValue::from_str(&target.authority).map_err(|error| error.to_string())?;
         headers.insert(header::HOST, host);
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/x-protobuf"),
+        );
         headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
         headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
         if let Some(encoding) = compression {
-            headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(encoding.name()));
+            headers.insert(
+                header::CONTENT_ENCODING,
+                HeaderValue::from_static(encoding.name()),
+            );
         }
         let pool = Pool::new(target.clone(), config.max_connection_age);
-        Ok(Self { target, pool, compression, headers, workers })
+        Ok(Self {
+            target,
+            pool,
+            compression,
+            headers,
+            workers,
+        })
     }
 
     async fn attempt(&self, batch: &Batch) -> Result<Delivered, Failure> {
@@ -76,14 +88,25 @@ impl OtlpHttp {
         let path = format!("{}{}", self.target.path, batch.signal.http_path());
         let mut request = Request::post(path)
             .body(Outgoing::plain(message))
-            .map_err(|error| Failure::Permanent { cause: error.to_string() })?;
+            .map_err(|error| Failure::Permanent {
+                cause: error.to_string(),
+            })?;
         *request.headers_mut() = self.headers.clone();
-        let mut connection = self.pool.take().await.map_err(|e| outgoing::unreachable(&e))?;
-        let response = connection.send(request).await.map_err(|e| outgoing::unreachable(&e))?;
+        let mut connection = self
+            .pool
+            .take()
+            .await
+            .map_err(|e| outgoing::unreachable(&e))?;
+        let response = connection
+            .send(request)
+            .await
+            .map_err(|e| outgoing::unreachable(&e))?;
         let (head, body) = response.into_parts();
-        let answer = Limited::new(body, MAX_ANSWER).collect().await.map(Collected::to_bytes);
-        let verdict =
-            status::classify_http(head.status.as_u16(), &head.headers, SystemTime::now());
+        let answer = Limited::new(body, MAX_ANSWER)
+            .collect()
+            .await
+            .map(Collected::to_bytes);
+        let verdict = status::classify_http(head.status.as_u16(), &head.headers, SystemTime::now());
         let answer = match (answer, verdict) {
             (Ok(answer), _) => {
                 self.pool.give_back(connection);
@@ -109,7 +132,9 @@ impl Exporter for OtlpHttp {
 
 /// The answer, inflated where it says so.
 fn plain(answer: &Bytes, headers: &HeaderMap) -> Vec<u8> {
-    let encoding = headers.get(header::CONTENT_ENCODING).and_then(|value| value.to_str().ok());
+    let encoding = headers
+        .get(header::CONTENT_ENCODING)
+        .and_then(|value| value.to_str().ok());
     match encoding.and_then(|name| compression::parse_coding(name).ok().flatten()) {
         Some(encoding) => {
             compression::inflate(encoding, answer, MAX_ANSWER, &mut |_| true).unwrap_or_default()

@@ -15,8 +15,8 @@ use crate::batch::{Batch, Chunks};
 use crate::component::{Delivered, Failure};
 use crate::host::workers::Workers;
 use crate::net::compression::{self, Encoding};
-use crate::otlp::status::Verdict;
 use crate::otlp::response;
+use crate::otlp::status::Verdict;
 
 /// How we present ourselves.
 pub(super) const USER_AGENT: &str = concat!("otlpd/", env!("CARGO_PKG_VERSION"));
@@ -31,14 +31,22 @@ pub(super) async fn encode(
     encoding: Option<Encoding>,
     workers: &Workers,
 ) -> Result<Chunks, Failure> {
-    let Some(encoding) = encoding else { return Ok(batch.chunks.clone()) };
+    let Some(encoding) = encoding else {
+        return Ok(batch.chunks.clone());
+    };
     if let Some((_, body)) = batch.encoded.as_ref().filter(|(own, _)| *own == encoding) {
         return Ok(Chunks::from_elem(body.clone(), 1));
     }
     let chunks = batch.chunks.clone();
-    match workers.run(move || compression::deflate(encoding, &chunks)).await {
+    match workers
+        .run(move || compression::deflate(encoding, &chunks))
+        .await
+    {
         Ok(body) => Ok(Chunks::from_elem(body, 1)),
-        Err(error) => Err(Failure::Retryable { after: None, cause: error.to_string() }),
+        Err(error) => Err(Failure::Retryable {
+            after: None,
+            cause: error.to_string(),
+        }),
     }
 }
 
@@ -46,8 +54,9 @@ pub(super) async fn encode(
 pub(super) fn headers(configured: &BTreeMap<String, String>) -> Result<HeaderMap, String> {
     let mut headers = HeaderMap::with_capacity(configured.len() + 5);
     for (name, value) in configured {
-        let name: HeaderName =
-            name.parse().map_err(|_| format!("headers: {name:?} is not a header name"))?;
+        let name: HeaderName = name
+            .parse()
+            .map_err(|_| format!("headers: {name:?} is not a header name"))?;
         let mut value = HeaderValue::from_str(value)
             .map_err(|_| format!("headers: the value of {name} is not a header value"))?;
         value.set_sensitive(true);
@@ -60,14 +69,19 @@ pub(super) fn headers(configured: &BTreeMap<String, String>) -> Result<HeaderMap
 pub(super) fn judge(verdict: Verdict, cause: impl FnOnce() -> String) -> Result<(), Failure> {
     match verdict {
         Verdict::Delivered => Ok(()),
-        Verdict::Retryable { after } => Err(Failure::Retryable { after, cause: cause() }),
+        Verdict::Retryable { after } => Err(Failure::Retryable {
+            after,
+            cause: cause(),
+        }),
         Verdict::Permanent => Err(Failure::Permanent { cause: cause() }),
     }
 }
 
 /// What a success answer says about the items.
 pub(super) fn delivered(answer: &[u8]) -> Delivered {
-    Delivered { rejected: response::read(answer).rejected }
+    Delivered {
+        rejected: response::read(answer).rejected,
+    }
 }
 
 /// The answer did not come whole; the request may or may not have arrived.
@@ -76,12 +90,18 @@ pub(super) fn broken_answer(error: &(dyn Error + 'static)) -> Failure {
         let cause = format!("the answer is above the limit of {MAX_ANSWER} bytes");
         return Failure::Permanent { cause };
     }
-    Failure::Retryable { after: None, cause: format!("the answer broke off: {}", causes(error)) }
+    Failure::Retryable {
+        after: None,
+        cause: format!("the answer broke off: {}", causes(error)),
+    }
 }
 
 /// The destination could not be reached, or the connection to it broke.
 pub(super) fn unreachable(error: &dyn Error) -> Failure {
-    Failure::Retryable { after: None, cause: causes(error) }
+    Failure::Retryable {
+        after: None,
+        cause: causes(error),
+    }
 }
 
 /// An error with its causes, as one sentence.
@@ -109,7 +129,11 @@ impl Outgoing {
     /// A body of these chunks.
     pub(super) fn plain(chunks: Chunks) -> Self {
         let left = chunks.iter().map(|chunk| chunk.len() as u64).sum();
-        Self { chunks: chunks.into_iter(), prefix: None, left }
+        Self {
+            chunks: chunks.into_iter(),
+            prefix: None,
+            left,
+        }
     }
 
     /// A gRPC message of these chunks, behind its five bytes.

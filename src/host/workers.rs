@@ -33,7 +33,11 @@ impl Workers {
     /// the caller of [`Workers::run`] do the work itself, which is the backpressure.
     pub fn new(threads: usize) -> Self {
         let (jobs, taker) = bounded(threads.max(1) * 4);
-        let workers = Self { jobs, taker, threads: Arc::default() };
+        let workers = Self {
+            jobs,
+            taker,
+            threads: Arc::default(),
+        };
         workers.resize(threads);
         workers
     }
@@ -93,7 +97,11 @@ fn work(taker: &Receiver<Job>, threads: &Threads) {
         let surplus = |running: usize| {
             (running > threads.wanted.load(Ordering::Relaxed)).then(|| running - 1)
         };
-        if threads.running.fetch_update(Ordering::Relaxed, Ordering::Relaxed, surplus).is_ok() {
+        if threads
+            .running
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, surplus)
+            .is_ok()
+        {
             return;
         }
     }

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use http_body::Body;
 use hyper::client::conn::http2::{Builder, SendRequest};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::Instant;
 
+use super::corked::Corked;
 use super::dial::{Target, dial, replace_at};
 
 /// One connection to one target, shared by all requests to it.
@@ -36,7 +37,12 @@ where
     /// A channel that is not open yet. A connection older than `max_age` is replaced.
     pub fn new(target: Target, max_age: Duration) -> Self {
         let dialling = tokio::sync::Mutex::new(());
-        Self { target, max_age, open: Mutex::new(None), dialling }
+        Self {
+            target,
+            max_age,
+            open: Mutex::new(None),
+            dialling,
+        }
     }
 
     /// A handle to send one request by; opens the connection if need be.
@@ -48,7 +54,7 @@ where
         if let Some(sender) = self.current() {
             return Ok(sender);
         }
-        let stream = TokioIo::new(dial(&self.target).await?);
+        let stream = Corked::new(dial(&self.target).await?);
         let (sender, connection) = Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .keep_alive_interval(PING_INTERVAL)
@@ -58,7 +64,10 @@ where
             .map_err(io::Error::other)?;
         // It ends with its last handle; what went wrong on it, each request is told.
         tokio::spawn(async move { drop(connection.await) });
-        let open = Open { sender: sender.clone(), replace_at: replace_at(self.max_age) };
+        let open = Open {
+            sender: sender.clone(),
+            replace_at: replace_at(self.max_age),
+        };
         *self.open.lock().unwrap_or_else(PoisonError::into_inner) = Some(open);
         Ok(sender)
     }

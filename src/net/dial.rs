@@ -45,7 +45,11 @@ impl Target {
             None => format!("{authority}:{port}"),
         };
         let path = path.trim_end_matches('/');
-        let path = if path.is_empty() { String::new() } else { format!("/{path}") };
+        let path = if path.is_empty() {
+            String::new()
+        } else {
+            format!("/{path}")
+        };
         Ok(Self { authority, path })
     }
 }
@@ -53,7 +57,10 @@ impl Target {
 /// Connects to the first of the target's addresses that answers.
 pub async fn dial(target: &Target) -> io::Result<TcpStream> {
     let describe = |error: io::Error| {
-        io::Error::new(error.kind(), format!("cannot connect to {}: {error}", target.authority))
+        io::Error::new(
+            error.kind(),
+            format!("cannot connect to {}: {error}", target.authority),
+        )
     };
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for address in lookup_host(&target.authority).await.map_err(describe)? {
@@ -86,7 +93,10 @@ mod tests {
     #[test]
     fn endpoints_are_read_with_and_without_scheme_port_and_path() {
         let target = |authority: &str, path: &str| {
-            Ok(Target { authority: authority.to_owned(), path: path.to_owned() })
+            Ok(Target {
+                authority: authority.to_owned(),
+                path: path.to_owned(),
+            })
         };
         assert_eq!(Target::parse("http://h:5317", 1), target("h:5317", ""));
         assert_eq!(Target::parse("h", 4317), target("h:4317", ""));

@@ -104,8 +104,7 @@ impl Listener {
     /// line now and then. Dropping the future loses no connection.
     pub async fn accept(&mut self) -> (TcpStream, SocketAddr) {
         let tcp = &self.tcp;
-        let (stream, peer) =
-            accept_with(|| tcp.accept(), &mut self.failures, &self.owner).await;
+        let (stream, peer) = accept_with(|| tcp.accept(), &mut self.failures, &self.owner).await;
         // Fails only on a connection that is gone already, as the first read will tell.
         stream.set_nodelay(true).ok();
         (stream, peer)

@@ -2,6 +2,7 @@
 
 pub mod channel;
 pub mod compression;
+pub mod corked;
 pub mod dial;
 pub mod listen;
 pub mod pool;

@@ -8,9 +8,9 @@ use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper_util::rt::TokioIo;
 use tokio::time::Instant;
 
+use super::corked::Corked;
 use super::dial::{Target, dial, replace_at};
 
 /// Idle connections to one target. How many there can be is bounded by how many requests its
@@ -33,7 +33,11 @@ where
 {
     /// An empty pool. A connection older than `max_age` is not used again.
     pub fn new(target: Target, max_age: Duration) -> Self {
-        Self { target, max_age, idle: Mutex::default() }
+        Self {
+            target,
+            max_age,
+            idle: Mutex::default(),
+        }
     }
 
     /// An idle connection, or a new one.
@@ -43,17 +47,23 @@ where
                 return Ok(connection);
             }
         }
-        let stream = TokioIo::new(dial(&self.target).await?);
+        let stream = Corked::new(dial(&self.target).await?);
         let (sender, connection) = handshake(stream).await.map_err(io::Error::other)?;
         // It ends with its handle; what went wrong on it, the request is told.
         tokio::spawn(async move { drop(connection.await) });
-        Ok(Connection { sender, replace_at: replace_at(self.max_age) })
+        Ok(Connection {
+            sender,
+            replace_at: replace_at(self.max_age),
+        })
     }
 
     /// Keeps a connection whose last answer was read to its end.
     pub fn give_back(&self, connection: Connection<B>) {
         if !connection.sender.is_closed() {
-            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+            self.idle
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(connection);
         }
     }
 

@@ -8,12 +8,13 @@ use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::service::Service;
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::TokioExecutor;
 use hyper_util::server::conn::auto::Builder;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
+use super::corked::Corked;
 use super::dial::replace_at;
 use super::listen::Listener;
 use crate::shutdown::Drain;
@@ -70,7 +71,7 @@ async fn converse<S, B>(
     S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     B: Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
 {
-    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    let connection = builder.serve_connection(Corked::new(stream), service);
     tokio::pin!(connection);
     let old = replace_at(limits.max_age);
     let ended = tokio::select! {

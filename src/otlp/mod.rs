@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+pub mod attributes;
+pub mod editor;
 pub mod schema;
 pub mod split;
 pub mod walk;

@@ -67,7 +67,10 @@ async fn find_room(
     room.map(Some).ok_or_else(|| {
         lane.is_full();
         let retry_after = jittered(lane.retry_after());
-        Refused::Overloaded { retry_after, why: Refusal::QueueFull }
+        Refused::Overloaded {
+            retry_after,
+            why: Refusal::QueueFull,
+        }
     })
 }
 

@@ -80,7 +80,10 @@ impl Route {
     }
 
     fn work(&self, request: Request) -> Result<Prepared, Refused> {
-        let pipelines = self.pipelines.get(request.signal as usize).map_or(&[][..], Vec::as_slice);
+        let pipelines = self
+            .pipelines
+            .get(request.signal as usize)
+            .map_or(&[][..], Vec::as_slice);
         worker::prepare(request, &self.budget, pipelines, self.validation)
     }
 }

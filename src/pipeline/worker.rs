@@ -34,7 +34,14 @@ pub fn prepare(
     pipelines: &[Arc<Pipeline>],
     validation: Validation,
 ) -> Result<Prepared, Refused> {
-    let Request { signal, body, encoding, limit, mut reservation, .. } = request;
+    let Request {
+        signal,
+        body,
+        encoding,
+        limit,
+        mut reservation,
+        ..
+    } = request;
     let (plain, encoded) = match encoding {
         None => (body, None),
         Some(encoding) => {
@@ -46,7 +53,11 @@ pub fn prepare(
     };
     let bytes = plain.len();
     let (plain, encoded, items, accepted) = check(signal, plain, encoded, validation)?;
-    let accepted = Accepted { items, bytes, ..accepted };
+    let accepted = Accepted {
+        items,
+        bytes,
+        ..accepted
+    };
     let held = plain.len() + encoded.as_ref().map_or(0, |(_, body)| body.len());
     reservation.shrink_to(held);
     let batch = Batch {
@@ -59,8 +70,15 @@ pub fn prepare(
         reservations: SmallVec::from_elem(Arc::new(reservation), 1),
     };
     // A request of no bytes is a success and nothing else (OTLP, "Full Success").
-    let pipelines = if batch.chunks.iter().all(Bytes::is_empty) { &[] } else { pipelines };
-    Ok(Prepared { branches: process(batch, pipelines), accepted })
+    let pipelines = if batch.chunks.iter().all(Bytes::is_empty) {
+        &[]
+    } else {
+        pipelines
+    };
+    Ok(Prepared {
+        branches: process(batch, pipelines),
+        accepted,
+    })
 }
 
 type Checked = (Bytes, Option<(compression::Encoding, Bytes)>, u64, Accepted);
@@ -87,7 +105,10 @@ fn check(
 fn process(batch: Batch, pipelines: &[Arc<Pipeline>]) -> Branches {
     let run = |pipeline: &Arc<Pipeline>| {
         let batch = batch.clone();
-        let batch = pipeline.processors.iter().fold(batch, |batch, next| next.process(batch));
+        let batch = pipeline
+            .processors
+            .iter()
+            .fold(batch, |batch, next| next.process(batch));
         (Arc::clone(pipeline), batch)
     };
     pipelines.iter().map(run).collect()
@@ -112,10 +133,15 @@ fn refuse(error: InflateError, limit: usize) -> Refused {
             retry_after: jittered(std::time::Duration::from_secs(1)),
             why: Refusal::Budget,
         },
-        InflateError::Damaged(what) => Refused::Damaged { problem: what.to_string() },
+        InflateError::Damaged(what) => Refused::Damaged {
+            problem: what.to_string(),
+        },
     }
 }
 
 fn invalid(malformed: Malformed) -> Refused {
-    Refused::Invalid { field: malformed.field.clone(), problem: malformed.to_string() }
+    Refused::Invalid {
+        field: malformed.field.clone(),
+        problem: malformed.to_string(),
+    }
 }

@@ -1,14 +1,11 @@
 //! Starts the built binary as an operator would, on ports of the system's choosing, and ends it
 //! by its handle.
 
-use std::io::BufRead;
-use std::io::BufReader;
-use std::io::Read;
-use std::io::Write;
+#![allow(dead_code, reason = "each test that includes it uses a part")]
+
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::process::Child;
-use std::process::Command;
-use std::process::Stdio;
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;

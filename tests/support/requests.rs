@@ -92,10 +92,17 @@ impl Maker<'_> {
             }
         }
         if self.spice.odd && fields.len() > 1 {
-            let place = usize::from(self.choose(fields.len() as u8));
-            let last = fields.len() - 1;
+            let (place, last) = (
+                usize::from(self.choose(fields.len() as u8)),
+                fields.len() - 1,
+            );
             // Levels stay in their order; only then can a test say what a part should hold.
-            if !is_down(schema, &fields[place]) && !is_down(schema, &fields[last]) {
+            let moves = |place: usize| {
+                fields
+                    .get(place)
+                    .is_some_and(|made: &Vec<u8>| !is_down(schema, made))
+            };
+            if moves(place) && moves(last) {
                 fields.swap(place, last);
             }
         }

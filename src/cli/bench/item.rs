@@ -5,10 +5,7 @@ use rand::Rng;
 use rand::rngs::SmallRng;
 
 use super::args::Kind;
-use super::wire::put_bytes;
-use super::wire::put_fixed64;
-use super::wire::put_message;
-use super::wire::put_number;
+use super::wire::{put_bytes, put_fixed64, put_message, put_number};
 
 /// The resource attribute that is added to the sequence numbers of all its items, in 16 digits.
 /// Where bodies are compressed it is the only thing that differs from request to request.
@@ -102,7 +99,12 @@ fn span(id: [u8; 16], padding: usize, rng: &mut SmallRng) -> Vec<u8> {
         "http.response.body.size",
         rng.random_range(512..16_000),
     );
-    put_text(attributes, 9, "enduser.id", &letters(rng, 12 + padding));
+    put_text(attributes, 9, "enduser.id", &token(rng, 12 + padding));
+    put_message(&mut out, 11, |event| {
+        put_fixed64(event, 1, start + 90_000);
+        put_bytes(event, 2, b"cache.miss");
+        put_text(event, 3, "cache.key", &token(rng, 8));
+    });
     put_message(&mut out, 15, |status| put_number(status, 3, 1));
     out
 }
@@ -114,12 +116,13 @@ fn log_record(id: [u8; 16], padding: usize, rng: &mut SmallRng) -> Vec<u8> {
     put_number(&mut out, 2, 9);
     put_bytes(&mut out, 3, b"INFO");
     let mut line = b"order placed, payment pending: ".to_vec();
-    line.extend(letters(rng, 20 + padding));
+    line.extend(token(rng, 20 + padding));
     put_message(&mut out, 5, |body| put_bytes(body, 1, &line));
     put_text(&mut out, 6, "log.logger", b"shop.orders.placement");
     put_text(&mut out, 6, "thread.name", b"worker-3");
     put_text(&mut out, 6, "url.path", &path(rng));
     put_text(&mut out, 6, "client.address", &address(rng));
+    put_text(&mut out, 6, "session.id", &identifier(rng));
     put_bytes(&mut out, 9, &id);
     put_bytes(&mut out, 10, &rng.random::<[u8; 8]>());
     put_fixed64(&mut out, 11, time + 1_000);
@@ -139,7 +142,8 @@ fn metric(id: [u8; 16], padding: usize, rng: &mut SmallRng) -> Vec<u8> {
             put_fixed64(point, 3, time);
             put_fixed64(point, 6, rng.random_range(1..5_000));
             put_text(point, 7, "http.request.method", b"GET");
-            put_text(point, 7, "http.route", &letters(rng, 12 + padding));
+            put_text(point, 7, "server.address", b"orders.shop.svc");
+            put_text(point, 7, "http.route", &token(rng, 12 + padding));
             put_message(point, 7, |attribute| {
                 put_bytes(attribute, 1, ID_KEY);
                 put_message(attribute, 2, |value| put_bytes(value, 1, &digits));
@@ -178,25 +182,14 @@ fn address(rng: &mut SmallRng) -> Vec<u8> {
     format!("10.{:03}.{:03}.17", rng.random::<u8>(), rng.random::<u8>()).into_bytes()
 }
 
-/// Four random letters, then words: text compresses, identifiers do not.
-fn letters(rng: &mut SmallRng, length: usize) -> Vec<u8> {
-    const WORDS: [&str; 8] = [
-        "basket ",
-        "checkout ",
-        "europe ",
-        "invoice ",
-        "mobile ",
-        "retry ",
-        "stock ",
-        "voucher ",
-    ];
-    let mut text: Vec<u8> = (0..4).map(|_| rng.random_range(b'a'..=b'z')).collect();
-    while text.len() < length {
-        let word = WORDS.get(rng.random_range(0..WORDS.len()));
-        text.extend_from_slice(word.map_or(&b"-"[..], |word| word.as_bytes()));
-    }
-    text.truncate(length);
-    text
+fn identifier(rng: &mut SmallRng) -> Vec<u8> {
+    format!("{:032x}", rng.random::<u128>()).into_bytes()
+}
+
+/// Random letters and digits, which compress to three quarters at best, as real tokens do.
+fn token(rng: &mut SmallRng, length: usize) -> Vec<u8> {
+    let mut character = || rng.sample(rand::distr::Alphanumeric);
+    (0..length).map(|_| character()).collect()
 }
 
 #[cfg(test)]
@@ -213,6 +206,18 @@ mod tests {
                 let found = item(kind, [0; 16], size, &mut rng).len() + 3;
                 assert!(found.abs_diff(size) <= 3, "{kind:?}: {found} for {size}");
             }
+        }
+    }
+
+    #[test]
+    fn usual_items_are_mostly_not_padding() {
+        let mut rng = SmallRng::seed_from_u64(1);
+        for (kind, size) in [(Kind::Traces, 540), (Kind::Logs, 375), (Kind::Metrics, 264)] {
+            let bare = item(kind, [0; 16], 0, &mut rng).len() + 3;
+            assert!(
+                bare <= size && size - bare < size / 4,
+                "{kind:?}: {bare} of {size}"
+            );
         }
     }
 

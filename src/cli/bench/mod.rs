@@ -16,8 +16,7 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
-use clap::Args;
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use tokio::net::TcpListener;
 
 /// `otlpd bench`: measure a pipeline and account for every item that goes through it.
@@ -48,8 +47,7 @@ pub fn run(args: BenchArgs) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
-            // Nobody is left to tell when standard error is closed.
-            writeln!(std::io::stderr(), "otlpd bench: {problem}").ok();
+            super::complain(&format!("otlpd bench: {problem}\n"));
             ExitCode::FAILURE
         }
     }
@@ -87,7 +85,7 @@ async fn listen(address: &str) -> Result<(TcpListener, SocketAddr), String> {
 }
 
 /// One line of JSON on standard output.
-fn print(value: &impl serde::Serialize) -> Result<(), String> {
+fn print_json(value: &impl serde::Serialize) -> Result<(), String> {
     let text = serde_json::to_string(value).map_err(|error| error.to_string())?;
     let mut out = std::io::stdout();
     writeln!(out, "{text}")

@@ -5,11 +5,9 @@ use std::io;
 use clap::Args;
 use tokio::io::copy_bidirectional_with_sizes;
 use tokio::net::TcpStream;
-use tokio::signal::unix::SignalKind;
-use tokio::signal::unix::signal;
+use tokio::signal::unix::{SignalKind, signal};
 
-use super::listen;
-use super::print;
+use super::{listen, print_json};
 
 /// What `otlpd bench proxy` takes.
 #[derive(Args, Debug)]
@@ -31,7 +29,7 @@ pub(super) struct ProxyArgs {
 /// Copies until SIGTERM or SIGINT. The first line says where it listens. The error is a sentence about the listener.
 pub(super) async fn run(args: ProxyArgs) -> Result<(), String> {
     let (listener, address) = listen(&args.listen).await?;
-    print(&serde_json::json!({ "listening": { "proxy": address.to_string() } }))?;
+    print_json(&serde_json::json!({ "listening": { "proxy": address.to_string() } }))?;
     let mut terminate =
         signal(SignalKind::terminate()).map_err(|error| format!("no SIGTERM: {error}"))?;
     loop {

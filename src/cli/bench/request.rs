@@ -10,24 +10,14 @@
 
 use std::io::Write;
 
-use bytes::Bytes;
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use flate2::Crc;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
-use super::args::Compression;
-use super::args::Kind;
-use super::args::Protocol;
-use super::item::BASE_KEY;
-use super::item::Run;
-use super::item::hex16;
-use super::item::item;
-use super::item::put_text;
-use super::wire::GRPC_PREFIX;
-use super::wire::grpc_prefix;
-use super::wire::put_bytes;
-use super::wire::put_message;
+use super::args::{Compression, Kind, Protocol};
+use super::item::{BASE_KEY, Run, hex16, item, put_text};
+use super::wire::{GRPC_PREFIX, grpc_prefix, put_bytes, put_message};
 
 /// What all requests of a run have in common.
 #[derive(Clone, Copy, Debug)]
@@ -291,8 +281,7 @@ fn zstd_frame(body: &Body) -> Result<(Vec<u8>, Ids), String> {
 mod tests {
     use std::io::Read;
 
-    use super::super::scan::Stretch;
-    use super::super::scan::scan;
+    use super::super::scan::{Stretch, scan};
     use super::super::wire::grpc_message;
     use super::*;
 

@@ -1,11 +1,7 @@
 //! Finds the ids in a request by walking over its wire format, without decoding the rest.
 
-use super::item::BASE_KEY;
-use super::item::ID_KEY;
-use super::item::Run;
-use super::wire::Fields;
-use super::wire::Value;
-use super::wire::find_bytes;
+use super::item::{BASE_KEY, ID_KEY, Run};
+use super::wire::{Fields, Value, find_bytes};
 use crate::otlp::Signal;
 
 /// Consecutive ids of one run.
@@ -129,8 +125,7 @@ impl Seen {
 
 #[cfg(test)]
 mod tests {
-    use super::super::wire::put_bytes;
-    use super::super::wire::put_message;
+    use super::super::wire::{put_bytes, put_message};
     use super::*;
 
     fn request(ids: &[[u8; 16]]) -> Vec<u8> {

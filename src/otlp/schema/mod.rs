@@ -56,6 +56,20 @@ pub const fn request(signal: Signal) -> &'static Message {
     }
 }
 
+/// The number of the resource field in a message that has one.
+pub fn resource(message: &Message) -> Option<u32> {
+    let mut fields = message.fields.iter();
+    let field = fields.find(|field| field.name == "resource")?;
+    Some(field.number)
+}
+
+/// The tag of an item's attributes; 0, which no field has, for one without.
+pub fn attributes_tag(item: &Message) -> u32 {
+    let mut fields = item.fields.iter();
+    let field = fields.find(|field| field.name == "attributes");
+    field.map_or(0, |field| field.number << 3 | super::wire::DELIMITED)
+}
+
 const fn one(number: u32, name: &'static str, kind: Kind) -> Field {
     Field {
         number,

@@ -72,8 +72,10 @@ struct Level {
     envelope: Vec<u8>,
     /// In the part being made: the end of a child that had been cut into, ...
     tail: Vec<u8>,
-    /// ... and whole children after it.
+    /// ... and whole children after it, ...
     whole: SmallVec<[Range<usize>; 1]>,
+    /// ... which are so many bytes. (Fields between them can make the list long.)
+    whole_bytes: usize,
 }
 
 /// A child of a level, where it lies with its tag and length.
@@ -93,6 +95,7 @@ impl Level {
             envelope: Vec::new(),
             tail: Vec::new(),
             whole: SmallVec::new(),
+            whole_bytes: 0,
         };
         // Only the request has the tag 0.
         if tag != 0 {
@@ -150,6 +153,7 @@ impl Level {
     /// Puts a child into the part, whole.
     fn take(&mut self, child: Range<usize>) {
         self.left.start = child.end;
+        self.whole_bytes += child.len();
         match self.whole.last_mut() {
             Some(last) if last.end == child.start => last.end = child.end,
             _ => self.whole.push(child),
@@ -158,14 +162,14 @@ impl Level {
 
     /// The bytes that it has in the part, without its own tag and length.
     fn len(&self) -> usize {
-        let whole: usize = self.whole.iter().map(Range::len).sum();
-        self.envelope.len() + self.tail.len() + whole
+        self.envelope.len() + self.tail.len() + self.whole_bytes
     }
 
     /// Writes its part, and is empty again.
     fn write(&mut self, chunk: &[u8], out: &mut Vec<u8>) {
         out.extend_from_slice(&self.envelope);
         out.append(&mut self.tail);
+        self.whole_bytes = 0;
         for range in self.whole.drain(..) {
             out.extend_from_slice(chunk.get(range).unwrap_or_default());
         }
@@ -318,6 +322,7 @@ impl Parts {
             && root.tail.is_empty()
         {
             let range = root.whole.pop().unwrap_or_default();
+            root.whole_bytes = 0;
             return self.chunk.slice(range);
         }
         let mut out = Vec::with_capacity(content_len(&self.levels, 0));

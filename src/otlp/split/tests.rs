@@ -141,7 +141,7 @@ fn one_item_that_is_too_large_comes_apart_and_the_others_are_delivered() {
 
 #[test]
 fn a_resource_that_leaves_no_room_is_too_large_with_all_its_items() {
-    let large = field(1, &vec![0x10; 100]);
+    let large = field(1, &[0x10; 100]);
     let spans = field(2, &[span("a"), span("b")].concat());
     let body = field(1, &[large, spans].concat());
     let expected = [Part {

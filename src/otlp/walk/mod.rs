@@ -1,8 +1,8 @@
 //! The walk at the door: one pass over a request that counts its items and finds what no
 //! receiver behind us could read.
 //!
-//! It is written twice. [`clean`] answers one question fast: is all of it in order, and how
-//! many items are there? Only when the answer is no, [`survey`] goes over it again, with
+//! It is written twice. `clean` answers one question fast: is all of it in order, and how
+//! many items are there? Only when the answer is no, `survey` goes over it again, with
 //! tables, and finds what and where. Which of the two is right is never a question: the tables
 //! decide, and a test holds that `clean` agrees with them.
 

@@ -313,3 +313,45 @@ fn validation_of_items_counts_and_leaves_their_insides_alone() {
         }
     );
 }
+
+#[path = "../../../tests/support/requests.rs"]
+mod requests;
+use crate::otlp::schema;
+
+mod agreement {
+    use proptest::prelude::*;
+
+    use super::requests::{self, Spice};
+    use super::*;
+
+    proptest! {
+        /// Where the fast walk gives up on a good request, only time is lost; where it counts
+        /// a bad one, the request gets in.
+        #[test]
+        fn the_fast_walk_agrees_with_the_tables(
+            signal in proptest::sample::select(vec![Signal::Traces, Signal::Metrics, Signal::Logs]),
+            choices in proptest::collection::vec(any::<u8>(), 0..3000),
+            odd in any::<bool>(),
+            flips in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..3),
+            full in any::<bool>(),
+        ) {
+            let spice = Spice { odd, bad_values: odd };
+            let mut body = requests::request(schema::request(signal), &choices, spice);
+            let damaged = !flips.is_empty();
+            if !body.is_empty() {
+                for (place, byte) in flips {
+                    let place = place.index(body.len());
+                    body[place] = byte;
+                }
+            }
+            let validation = if full { Validation::Full } else { Validation::Items };
+            let fast = clean::count(signal, &body, validation);
+            let by_tables = survey::survey(signal, &body, validation).ok();
+            let by_tables = by_tables.filter(|walked| walked.rejected.is_none());
+            // Groups, which damage may make too, are left to the tables.
+            if fast.is_some() || !(odd || damaged) {
+                prop_assert_eq!(fast, by_tables.map(|walked| walked.items));
+            }
+        }
+    }
+}

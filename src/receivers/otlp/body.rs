@@ -53,7 +53,9 @@ pub(super) async fn next_data(body: &mut Incoming) -> Result<Option<Bytes>, Read
 
 /// Gives up on a client that sends too slowly.
 pub(super) async fn in_time<T>(reading: impl Future<Output = T>) -> Result<T, Failed> {
-    timeout(READ_TIMEOUT, reading).await.map_err(|_elapsed| Failed::slow())
+    timeout(READ_TIMEOUT, reading)
+        .await
+        .map_err(|_elapsed| Failed::slow())
 }
 
 /// A body of known length, of which the first bytes have arrived.

@@ -61,7 +61,8 @@ impl Grpc {
         };
         match (signal, outcome) {
             (Some(signal), Ok(accepted)) => {
-                self.metrics.accepted(signal, accepted.items, accepted.rejected);
+                self.metrics
+                    .accepted(signal, accepted.items, accepted.rejected);
                 Answer::success(&accepted)
             }
             (_, Ok(accepted)) => Answer::success(&accepted),
@@ -74,9 +75,14 @@ impl Grpc {
 
     async fn take(&self, signal: Signal, request: Request<Incoming>) -> Result<Accepted, Failed> {
         let encoding = encoding(request.headers())?;
-        let patience = request.headers().get("grpc-timeout").and_then(parse_grpc_timeout);
+        let patience = request
+            .headers()
+            .get("grpc-timeout")
+            .and_then(parse_grpc_timeout);
         let deadline = self.intake.deadline(patience);
-        let request = self.read(signal, request.into_body(), encoding, deadline).await?;
+        let request = self
+            .read(signal, request.into_body(), encoding, deadline)
+            .await?;
         let wire = request.body.len();
         let accepted = self.intake.submit(request).await?;
         self.metrics.body(wire, accepted.bytes);
@@ -153,7 +159,10 @@ impl Prefix {
             (1, None) => {
                 let problem =
                     "the message is flagged as compressed, but grpc-encoding names no encoding";
-                Err(Failed::fault(Fault::Framing, Status::new(GrpcCode::Internal, problem)))
+                Err(Failed::fault(
+                    Fault::Framing,
+                    Status::new(GrpcCode::Internal, problem),
+                ))
             }
             _ => Err(invalid("the flag before the message is neither 0 nor 1")),
         }
@@ -161,21 +170,32 @@ impl Prefix {
 }
 
 fn encoding(headers: &HeaderMap) -> Result<Option<Encoding>, Failed> {
-    let Some(value) = headers.get("grpc-encoding") else { return Ok(None) };
+    let Some(value) = headers.get("grpc-encoding") else {
+        return Ok(None);
+    };
     let name = value.to_str().unwrap_or("?");
     compression::parse_coding(name).map_err(|_| {
         let problem = format!("grpc-encoding {name:?} is not supported: use gzip or zstd");
-        Failed::fault(Fault::Encoding, Status::new(GrpcCode::Unimplemented, problem))
+        Failed::fault(
+            Fault::Encoding,
+            Status::new(GrpcCode::Unimplemented, problem),
+        )
     })
 }
 
 fn unserved(path: &str) -> Failed {
     let problem = format!("{path} is not served here: there is no such method, or no pipeline");
-    Failed::fault(Fault::NoSuchPath, Status::new(GrpcCode::Unimplemented, problem))
+    Failed::fault(
+        Fault::NoSuchPath,
+        Status::new(GrpcCode::Unimplemented, problem),
+    )
 }
 
 fn not_grpc(request: &Request<Incoming>) -> Option<(Fault, Response<Answer>)> {
-    let kind = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let kind = request
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
     let (fault, status) = if request.method() != Method::POST {
         (Fault::Method, StatusCode::METHOD_NOT_ALLOWED)
     } else if !kind.is_some_and(|kind| kind.starts_with("application/grpc")) {
@@ -183,7 +203,10 @@ fn not_grpc(request: &Request<Incoming>) -> Option<(Fault, Response<Answer>)> {
     } else {
         return None;
     };
-    let mut response = Response::new(Answer { data: None, trailers: None });
+    let mut response = Response::new(Answer {
+        data: None,
+        trailers: None,
+    });
     *response.status_mut() = status;
     Some((fault, response))
 }
@@ -208,18 +231,29 @@ impl Answer {
         let data = if accepted.rejected == 0 && accepted.message.is_empty() {
             Bytes::from_static(&[0; 5])
         } else {
-            framed(&response::partial_success(accepted.rejected, &accepted.message))
+            framed(&response::partial_success(
+                accepted.rejected,
+                &accepted.message,
+            ))
         };
         let mut trailers = HeaderMap::with_capacity(1);
         trailers.insert("grpc-status", HeaderValue::from_static("0"));
-        grpc_response(Self { data: Some(data), trailers: Some(trailers) })
+        grpc_response(Self {
+            data: Some(data),
+            trailers: Some(trailers),
+        })
     }
 
     /// Trailers only: everything stands in the headers.
     fn failure(status: &Status) -> Response<Self> {
-        let mut response = grpc_response(Self { data: None, trailers: None });
+        let mut response = grpc_response(Self {
+            data: None,
+            trailers: None,
+        });
         response.headers_mut().extend(grpc_trailers(status));
-        response.headers_mut().insert("grpc-accept-encoding", ACCEPTED);
+        response
+            .headers_mut()
+            .insert("grpc-accept-encoding", ACCEPTED);
         response
     }
 }
@@ -251,7 +285,11 @@ impl http_body::Body for Answer {
         if let Some(data) = self.data.take() {
             return Poll::Ready(Some(Ok(Frame::data(data))));
         }
-        Poll::Ready(self.trailers.take().map(|trailers| Ok(Frame::trailers(trailers))))
+        Poll::Ready(
+            self.trailers
+                .take()
+                .map(|trailers| Ok(Frame::trailers(trailers))),
+        )
     }
 
     fn is_end_stream(&self) -> bool {

@@ -50,7 +50,8 @@ impl Http {
         let response = match self.take(signal, request).await {
             Ok(accepted) => {
                 if let Some(signal) = signal {
-                    self.metrics.accepted(signal, accepted.items, accepted.rejected);
+                    self.metrics
+                        .accepted(signal, accepted.items, accepted.rejected);
                 }
                 success(&accepted)
             }
@@ -73,7 +74,11 @@ impl Http {
         let read = self.read(signal, request.into_body(), encoding, deadline);
         let request = read.await.map_err(plainly)?;
         let wire = request.body.len();
-        let accepted = self.intake.submit(request).await.map_err(|r| plainly(r.into()))?;
+        let accepted = self
+            .intake
+            .submit(request)
+            .await
+            .map_err(|r| plainly(r.into()))?;
         self.metrics.body(wire, accepted.bytes);
         Ok(accepted)
     }
@@ -95,12 +100,21 @@ impl Http {
         let read = match length {
             Some(length) => {
                 let joined = Joined::new(Bytes::new(), length);
-                in_time(joined.read(&mut body)).await?.map_err(|error| broken(&error))
+                in_time(joined.read(&mut body))
+                    .await?
+                    .map_err(|error| broken(&error))
             }
             None => in_time(self.read_undeclared(&mut body, &mut admission)).await?,
         };
         let reservation = admission.reservation;
-        Ok(intake::Request { signal, body: read?, encoding, limit: self.limit, reservation, deadline })
+        Ok(intake::Request {
+            signal,
+            body: read?,
+            encoding,
+            limit: self.limit,
+            reservation,
+            deadline,
+        })
     }
 
     /// Reads a chunked body, paying as it grows.
@@ -168,7 +182,10 @@ fn look(
         Err(_unsupported) => {
             let problem = "the content encoding is not supported: use gzip or zstd";
             let status = Status::new(GrpcCode::InvalidArgument, problem);
-            let accept = (header::ACCEPT_ENCODING, HeaderValue::from_static("gzip, zstd"));
+            let accept = (
+                header::ACCEPT_ENCODING,
+                HeaderValue::from_static("gzip, zstd"),
+            );
             Err((Failed::fault(Fault::Encoding, status), Some(accept)))
         }
     }
@@ -198,7 +215,9 @@ fn success(accepted: &Accepted) -> Response<Full<Bytes>> {
         response::partial_success(accepted.rejected, &accepted.message)
     };
     let mut response = Response::new(Full::new(body));
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(PROTOBUF));
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static(PROTOBUF));
     response
 }
 

@@ -32,7 +32,10 @@ impl Listeners {
         config: &OtlpConfig,
         registry: &Registry,
     ) -> Result<Self, String> {
-        let mut listeners = Self { grpc: None, http: None };
+        let mut listeners = Self {
+            grpc: None,
+            http: None,
+        };
         if let Some(grpc) = &config.grpc {
             let listener = bind(&grpc.endpoint, &format!("receivers.{name}.grpc")).await?;
             let metrics = ReceiverMetrics::new(registry, name, "grpc");
@@ -52,14 +55,22 @@ impl Listeners {
         let grpc = async {
             if let Some((listener, config, metrics)) = self.grpc {
                 let limit = config.max_recv_msg_size.as_usize();
-                let grpc = Grpc { intake: intake.clone(), limit, metrics };
+                let grpc = Grpc {
+                    intake: intake.clone(),
+                    limit,
+                    metrics,
+                };
                 serve_grpc(listener, &config, grpc, &windows, drain.clone()).await;
             }
         };
         let http = async {
             if let Some((listener, config, metrics)) = self.http {
                 let limit = config.max_request_body_size.as_usize();
-                let http = Http { intake: intake.clone(), limit, metrics };
+                let http = Http {
+                    intake: intake.clone(),
+                    limit,
+                    metrics,
+                };
                 serve_http(listener, &config, http, &windows, drain.clone()).await;
             }
         };
@@ -68,7 +79,9 @@ impl Listeners {
 }
 
 async fn bind(endpoint: &str, key: &str) -> Result<Listener, String> {
-    Listener::bind(endpoint, key).await.map_err(|error| error.to_string())
+    Listener::bind(endpoint, key)
+        .await
+        .map_err(|error| error.to_string())
 }
 
 async fn serve_grpc(
@@ -160,7 +173,10 @@ struct Window {
 
 impl Windows {
     fn new(budget: &Budget) -> Self {
-        Self { budget: budget.clone(), share: Budget::new(budget.limit() / 4) }
+        Self {
+            budget: budget.clone(),
+            share: Budget::new(budget.limit() / 4),
+        }
     }
 
     /// The first connections have large windows, later ones what is left. Where nothing is, a
@@ -168,14 +184,19 @@ impl Windows {
     fn open(&self) -> Window {
         let free = self.share.limit().saturating_sub(self.share.used());
         let (most, least) = WINDOW;
-        let bytes = usize::try_from(free / 8).unwrap_or(usize::MAX).clamp(least, most);
+        let bytes = usize::try_from(free / 8)
+            .unwrap_or(usize::MAX)
+            .clamp(least, most);
         let paid = self.budget.try_reserve(bytes).and_then(|budget| {
             let share = self.share.try_reserve(bytes)?;
             Ok((budget, share))
         });
         match paid {
             Ok(paid) => Window { bytes, _paid: paid },
-            Err(_unpaid) => Window { bytes: least, _paid: Default::default() },
+            Err(_unpaid) => Window {
+                bytes: least,
+                _paid: Default::default(),
+            },
         }
     }
 

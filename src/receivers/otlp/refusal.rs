@@ -28,7 +28,10 @@ enum Kind {
 impl Failed {
     /// Something that the client must never send again as it is.
     pub(super) fn fault(fault: Fault, status: Status) -> Self {
-        Self { status, kind: Kind::Fault(fault) }
+        Self {
+            status,
+            kind: Kind::Fault(fault),
+        }
     }
 
     /// What is wrong with the request, whatever it holds.
@@ -40,7 +43,10 @@ impl Failed {
     pub(super) fn slow() -> Self {
         let problem = "the request was not sent within the time that one may take";
         let status = Status::unavailable(problem, Duration::from_secs(1));
-        Self { status, kind: Kind::Fault(Fault::Framing) }
+        Self {
+            status,
+            kind: Kind::Fault(Fault::Framing),
+        }
     }
 
     /// The HTTP status for it.
@@ -72,11 +78,17 @@ impl From<Refused> for Failed {
         match refused {
             Refused::Overloaded { retry_after, why } => {
                 let status = Status::unavailable(words(why), retry_after);
-                Self { status, kind: Kind::Refusal(why) }
+                Self {
+                    status,
+                    kind: Kind::Refusal(why),
+                }
             }
             Refused::Draining { retry_after } => {
                 let status = Status::unavailable(words(Refusal::Draining), retry_after);
-                Self { status, kind: Kind::Refusal(Refusal::Draining) }
+                Self {
+                    status,
+                    kind: Kind::Refusal(Refusal::Draining),
+                }
             }
             Refused::TooLarge { limit } => {
                 let problem = format!(
@@ -93,7 +105,10 @@ impl From<Refused> for Failed {
             Refused::Undeliverable => {
                 let problem = "a destination refused it for good";
                 let status = Status::new(GrpcCode::FailedPrecondition, problem);
-                Self { status, kind: Kind::Undeliverable }
+                Self {
+                    status,
+                    kind: Kind::Undeliverable,
+                }
             }
         }
     }

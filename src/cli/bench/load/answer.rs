@@ -3,13 +3,9 @@
 use std::io::Read;
 use std::time::Duration;
 
-use http::HeaderMap;
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 
-use crate::cli::bench::wire::find_bytes;
-use crate::cli::bench::wire::find_number;
-use crate::cli::bench::wire::grpc_message;
-use crate::cli::bench::wire::retry_delay;
+use crate::cli::bench::wire::{find_bytes, find_number, grpc_message, retry_delay};
 
 /// An answer is small; what a server adds beyond this is not read (OTLP: 4 MiB).
 const LONGEST_MESSAGE: u64 = 4 << 20;

@@ -1,26 +1,22 @@
 //! The connections: gRPC on HTTP/2 and OTLP over HTTP/1.1, both framed by hand on hyper.
 
+use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::HeaderMap;
-use http::HeaderName;
-use http::HeaderValue;
-use http::Method;
-use http::Request;
-use http::Uri;
-use http_body_util::BodyExt;
-use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper::client::conn::http1;
-use hyper::client::conn::http2;
-use hyper_util::rt::TokioExecutor;
-use hyper_util::rt::TokioIo;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+use super::LoadArgs;
 use super::answer::Answer;
 use crate::cli::bench::args::Protocol;
 use crate::cli::bench::request::Shape;
@@ -33,11 +29,44 @@ pub(super) struct Target {
     uri: Uri,
     headers: HeaderMap,
     timeout: Duration,
+    longest_frame: usize,
+}
+
+/// A body in pieces, each of which becomes a frame of HTTP/2 or smaller ones.
+#[derive(Debug)]
+struct Pieces {
+    rest: Bytes,
+    longest: usize,
+}
+
+impl Body for Pieces {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if self.rest.is_empty() {
+            return Poll::Ready(None);
+        }
+        let length = self.rest.len().min(self.longest);
+        Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(length)))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.rest.len() as u64)
+    }
 }
 
 impl Target {
     /// The error is a sentence about the endpoint.
-    pub(super) fn new(endpoint: &str, shape: Shape, timeout: Duration) -> Result<Self, String> {
+    pub(super) fn new(args: &LoadArgs, shape: Shape) -> Result<Self, String> {
+        let (endpoint, timeout) = (args.endpoint.as_str(), args.timeout);
         let signal = shape.kind.signal();
         let mut headers = HeaderMap::new();
         let mut put = |name, value| headers.insert(HeaderName::from_static(name), value);
@@ -72,11 +101,15 @@ impl Target {
             uri: Uri::try_from(uri).map_err(|error| format!("{endpoint}: {error}"))?,
             headers,
             timeout,
+            longest_frame: args.frame_kib.map_or(usize::MAX, |kib| kib.max(1) << 10),
         })
     }
 
-    fn request(&self, body: Bytes) -> Request<Full<Bytes>> {
-        let mut request = Request::new(Full::new(body));
+    fn request(&self, body: Bytes) -> Request<Pieces> {
+        let mut request = Request::new(Pieces {
+            rest: body,
+            longest: self.longest_frame,
+        });
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.uri.clone();
         *request.headers_mut() = self.headers.clone();
@@ -93,8 +126,8 @@ pub(super) struct Client {
 
 #[derive(Debug)]
 enum Sender {
-    Grpc(http2::SendRequest<Full<Bytes>>),
-    Http(http1::SendRequest<Full<Bytes>>),
+    Grpc(http2::SendRequest<Pieces>),
+    Http(http1::SendRequest<Pieces>),
 }
 
 impl Client {
@@ -148,7 +181,7 @@ impl Client {
         }
     }
 
-    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Answer, &'static str> {
+    async fn exchange(&self, request: Request<Pieces>) -> Result<Answer, &'static str> {
         let mut held = self.sender.lock().await;
         if held.as_ref().is_none_or(Sender::is_closed) {
             *held = Some(dial(&self.target).await.map_err(|_| "connect")?);

@@ -14,19 +14,14 @@ use clap::Args;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::args::Compression;
-use super::args::Kind;
-use super::args::Protocol;
-use super::args::duration;
+use super::args::{Compression, Kind, Protocol};
 use super::item::Run;
-use super::print;
-use super::request::Shape;
-use super::request::Template;
-use client::Client;
-use client::Target;
+use super::print_json;
+use super::request::{Shape, Template};
+use crate::units::parse_duration;
+use client::{Client, Target};
 use report::Tally;
-use worker::Plan;
-use worker::Worker;
+use worker::{Plan, Worker};
 
 /// What `otlpd bench load` takes.
 #[derive(Args, Debug)]
@@ -59,21 +54,25 @@ pub(super) struct LoadArgs {
     /// so that they need no compressing while the clock runs; their size is as usual
     #[arg(long, value_enum, default_value = "none")]
     compression: Compression,
+    /// Send bodies in HTTP/2 frames of so many KiB at most; grpc-go always has 16 [default: as
+    /// large as the server allows]
+    #[arg(long)]
+    frame_kib: Option<usize>,
     /// How long to begin new requests
-    #[arg(long, value_parser = duration, default_value = "10s")]
+    #[arg(long, value_parser = parse_duration, default_value = "10s")]
     duration: Duration,
     /// How many requests to send, however long that takes
     #[arg(long, conflicts_with = "duration")]
     requests: Option<u64>,
     /// How long one attempt may take; sent as `grpc-timeout` as well
-    #[arg(long, value_parser = duration, default_value = "10s")]
+    #[arg(long, value_parser = parse_duration, default_value = "10s")]
     timeout: Duration,
     /// Send again what was answered with a retryable code or not at all, as an SDK does: after
     /// the server's own delay, else after a growing one
     #[arg(long)]
     retry: bool,
     /// How long one request is sent again for
-    #[arg(long, value_parser = duration, default_value = "60s")]
+    #[arg(long, value_parser = parse_duration, default_value = "60s")]
     retry_for: Duration,
     /// The number of the run, to continue or to repeat one [default: a random one]
     #[arg(long)]
@@ -88,7 +87,7 @@ pub(super) struct LoadArgs {
     #[arg(long)]
     check: Option<String>,
     /// How long what was acknowledged may be on its way before it counts as missing
-    #[arg(long, value_parser = duration, default_value = "10s")]
+    #[arg(long, value_parser = parse_duration, default_value = "10s")]
     settle: Duration,
     /// Report as JSON
     #[arg(long)]
@@ -119,7 +118,7 @@ impl LoadArgs {
 /// Sends, waits for all answers, and reports. The error is a sentence for whoever called it.
 pub(super) async fn run(args: LoadArgs) -> Result<(), String> {
     let shape = args.shape();
-    let target = Arc::new(Target::new(&args.endpoint, shape, args.timeout)?);
+    let target = Arc::new(Target::new(&args, shape)?);
     let (workers, wire_bytes) = workers(&args, shape, &target).await?;
     let started = Instant::now();
     let mut tasks = JoinSet::new();
@@ -141,7 +140,7 @@ pub(super) async fn run(args: LoadArgs) -> Result<(), String> {
         report.check = Some(client::check(sink, report::lines(&acknowledged), args.settle).await?);
     }
     if args.json {
-        return print(&report);
+        return print_json(&report);
     }
     writeln!(std::io::stdout(), "{report}").map_err(|error| error.to_string())
 }

@@ -10,8 +10,7 @@ use serde::Serialize;
 use super::answer::Answer;
 use crate::cli::bench::account::Acknowledged;
 use crate::cli::bench::item::Run;
-use crate::cli::bench::latency::Latency;
-use crate::cli::bench::latency::Quantiles;
+use crate::cli::bench::latency::{Latency, Quantiles};
 use crate::cli::bench::request::Shape;
 use crate::cli::bench::scan::Stretch;
 

@@ -1,8 +1,7 @@
 //! One request in flight: stamp, send, note the answer, again.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,8 +12,7 @@ use super::LoadArgs;
 use super::answer::Answer;
 use super::client::Client;
 use super::report::Tally;
-use crate::cli::bench::request::Shape;
-use crate::cli::bench::request::Template;
+use crate::cli::bench::request::{Shape, Template};
 
 /// What all workers share: which request is next, and when it is due.
 #[derive(Debug)]

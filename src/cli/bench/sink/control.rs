@@ -1,13 +1,9 @@
 //! `GET /stats`, `POST /control?...` and `POST /check`.
 
 use bytes::Bytes;
-use http::HeaderValue;
-use http::Method;
-use http::Response;
-use http::StatusCode;
 use http::request::Parts;
-use http_body_util::BodyExt;
-use http_body_util::Full;
+use http::{HeaderValue, Method, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 
 use super::Shared;

@@ -1,21 +1,14 @@
 //! The sink's counts.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
-use std::sync::MutexGuard;
-use std::sync::PoisonError;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
 
-use crate::cli::bench::account::Accounts;
-use crate::cli::bench::account::Acknowledged;
-use crate::cli::bench::account::Comparison;
-use crate::cli::bench::account::RunReport;
+use crate::cli::bench::account::{Accounts, Acknowledged, Comparison, RunReport};
 use crate::cli::bench::item::Run;
-use crate::cli::bench::scan::Seen;
-use crate::cli::bench::scan::Stretch;
+use crate::cli::bench::scan::{Seen, Stretch};
 use crate::otlp::Signal;
 
 /// All that has arrived.

@@ -11,17 +11,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use tokio::signal::unix::SignalKind;
-use tokio::signal::unix::signal;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use super::args::duration;
-use super::print;
-use behaviour::Behaviour;
-use behaviour::Mode;
+use super::print_json;
+use crate::units::parse_duration;
+use behaviour::{Behaviour, Mode};
 use ledger::Ledger;
-use listen::Listening;
-use listen::Transport;
+use listen::{Listening, Transport};
 
 /// What `otlpd bench sink` takes.
 #[derive(Args, Debug)]
@@ -42,10 +39,10 @@ pub(super) struct SinkArgs {
     #[arg(long)]
     fail_rate: Option<f64>,
     /// The delay that failures ask for (RetryInfo, Retry-After)
-    #[arg(long, value_parser = duration)]
+    #[arg(long, value_parser = parse_duration)]
     retry_after: Option<Duration>,
     /// Wait so long before each answer
-    #[arg(long, value_parser = duration, default_value = "0ms")]
+    #[arg(long, value_parser = parse_duration, default_value = "0ms")]
     delay: Duration,
     /// Never answer
     #[arg(long)]
@@ -66,7 +63,7 @@ pub(super) struct SinkArgs {
     #[arg(long, default_value_t = 4096)]
     window_kib: u32,
     /// End after this time
-    #[arg(long, value_parser = duration)]
+    #[arg(long, value_parser = parse_duration)]
     duration: Option<Duration>,
     /// Threads of the sink
     #[arg(long, default_value_t = 1)]
@@ -116,7 +113,7 @@ pub(super) async fn run(args: SinkArgs) -> Result<(), String> {
     if addresses.is_empty() {
         return Err("name an address: --grpc, --http or both".to_owned());
     }
-    print(&serde_json::json!({ "listening": addresses }))?;
+    print_json(&serde_json::json!({ "listening": addresses }))?;
     let end = async {
         match args.duration {
             Some(duration) => tokio::time::sleep(duration).await,
@@ -128,7 +125,7 @@ pub(super) async fn run(args: SinkArgs) -> Result<(), String> {
         _ = terminate.recv() => {}
         _ = tokio::signal::ctrl_c() => {}
     }
-    print(&shared.ledger.report())
+    print_json(&shared.ledger.report())
 }
 
 impl SinkArgs {

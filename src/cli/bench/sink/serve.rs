@@ -7,33 +7,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::HeaderMap;
-use http::HeaderValue;
-use http::Request;
-use http::Response;
-use http::StatusCode;
-use http_body_util::BodyExt;
-use http_body_util::Either;
-use http_body_util::Full;
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body_util::combinators::WithTrailers;
+use http_body_util::{BodyExt, Either, Full};
 use hyper::body::Incoming;
 
-use super::Shared;
-use super::behaviour::Mode;
-use super::behaviour::Verdict;
-use super::behaviour::grpc_code;
-use super::behaviour::http_status;
-use super::control;
+use super::behaviour::{Mode, Verdict, grpc_code, http_status};
 use super::ledger::Sizes;
 use super::listen::Transport;
-use crate::cli::bench::scan::Seen;
-use crate::cli::bench::scan::scan;
-use crate::cli::bench::wire::grpc_message;
-use crate::cli::bench::wire::grpc_prefix;
-use crate::cli::bench::wire::put_bytes;
-use crate::cli::bench::wire::put_message;
-use crate::cli::bench::wire::put_number;
-use crate::cli::bench::wire::retry_info;
+use super::{Shared, control};
+use crate::cli::bench::scan::{Seen, scan};
+use crate::cli::bench::wire::{
+    grpc_message, grpc_prefix, put_bytes, put_message, put_number, retry_info,
+};
 use crate::otlp::Signal;
 
 /// What a gzip or zstd body may grow to; more is not what `bench load` sends.

@@ -56,28 +56,34 @@ pub(super) fn id<const N: usize>(reader: &mut Reader<'_>) -> Clean {
 #[inline(always)]
 pub(super) fn attribute(reader: &mut Reader<'_>, depth: u32) -> Clean {
     let attribute = reader.message()?;
-    if is_one_ascii_string(attribute.rest()) {
+    if is_usual(attribute.rest()) {
         return Ok(());
     }
     key_value(attribute, depth)
 }
 
-/// Whether these bytes are a key and a string, both in ASCII and short, written in the usual
-/// order: what most attributes are. Tags and lengths below 128 are ASCII as well, so one look
-/// over all bytes also proves that every length has one byte.
+/// Whether these bytes are what most attributes are: a short key and a short string or a small
+/// integer, in this order, all of it in ASCII but the integer. Tags and lengths below 128 are
+/// ASCII as well, so one look over all bytes also proves that every length has one byte.
 #[inline(always)]
-fn is_one_ascii_string(attribute: &[u8]) -> bool {
+fn is_usual(attribute: &[u8]) -> bool {
     let [0x0a, key_length, after @ ..] = attribute else {
         return false;
     };
-    let Some([0x12, value_length, 0x0a, string_length, string @ ..]) =
-        after.get(usize::from(*key_length)..)
-    else {
+    let Some((key, value)) = after.split_at_checked(usize::from(*key_length)) else {
         return false;
     };
-    usize::from(*string_length) == string.len()
-        && usize::from(*value_length) == string.len() + 2
-        && wire::is_ascii(attribute)
+    match value {
+        [0x12, value_length, 0x0a, string_length, string @ ..] => {
+            usize::from(*string_length) == string.len()
+                && usize::from(*value_length) == string.len() + 2
+                && wire::is_ascii(attribute)
+        }
+        [0x12, 2, 0x18, ..0x80] | [0x12, 3, 0x18, 0x80..=0xff, ..0x80] => {
+            *key_length < 0x80 && wire::is_ascii(key)
+        }
+        _ => false,
+    }
 }
 
 /// Any attribute.

@@ -1,0 +1,172 @@
+//! A TCP stream with fewer, larger system calls.
+//!
+//! HTTP/2 libraries write and flush frame by frame, and read into whatever room is left in a
+//! small buffer. Here small writes gather until the connection's task has had one more turn, and
+//! small reads are served from a larger one. Large ones pass through without a copy.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, BytesMut};
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_util::rt::TokioIo;
+use smallvec::SmallVec;
+use tokio::io::AsyncWrite;
+use tokio::net::TcpStream;
+use tokio_util::io::poll_read_buf;
+
+/// The stream. Its buffers exist only while there is something in them.
+#[derive(Debug)]
+pub struct Corked {
+    stream: TokioIo<TcpStream>,
+    /// Read from the kernel, not asked for yet.
+    read: BytesMut,
+    /// Written, not given to the kernel yet.
+    written: BytesMut,
+    /// Something was written since the last flush.
+    fresh: bool,
+}
+
+/// Reads into less room than this are served from a buffer of this size, in bytes.
+const READ: usize = 32 << 10;
+
+/// So much may gather before it is written, in bytes.
+const GATHER: usize = 64 << 10;
+
+/// More slices in one write than this are left for the next one.
+const SLICES: usize = 16;
+
+impl Corked {
+    /// Takes over the stream.
+    pub fn new(stream: TcpStream) -> Self {
+        let stream = TokioIo::new(stream);
+        Self {
+            stream,
+            read: BytesMut::new(),
+            written: BytesMut::new(),
+            fresh: false,
+        }
+    }
+
+    fn serve_read(&mut self, mut buf: ReadBufCursor<'_>) {
+        let count = self.read.len().min(buf.remaining());
+        buf.put_slice(self.read.get(..count).unwrap_or_default());
+        self.read.advance(count);
+    }
+
+    /// Gives to the kernel what has gathered.
+    fn poll_uncork(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.written.is_empty() {
+            let stream = Pin::new(self.stream.inner_mut());
+            let count = ready!(stream.poll_write(cx, &self.written))?;
+            if count == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.written.advance(count);
+        }
+        self.written = BytesMut::new();
+        Poll::Ready(Ok(()))
+    }
+
+    /// Gives to the kernel what has gathered and these slices, in one call; how much of the
+    /// slices it took.
+    fn poll_write_through(
+        &mut self,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            let stream = Pin::new(self.stream.inner_mut());
+            let gathered = self.written.len();
+            let mut all: SmallVec<[IoSlice<'_>; SLICES]> = SmallVec::new();
+            if gathered > 0 {
+                all.push(IoSlice::new(&self.written));
+            }
+            all.extend(
+                slices
+                    .iter()
+                    .take(SLICES - 1)
+                    .map(|slice| IoSlice::new(slice)),
+            );
+            let count = ready!(stream.poll_write_vectored(cx, &all))?;
+            drop(all);
+            if count > gathered {
+                self.written = BytesMut::new();
+                return Poll::Ready(Ok(count - gathered));
+            }
+            if count == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.written.advance(count);
+        }
+    }
+}
+
+impl Read for Corked {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.read.is_empty() {
+            if buf.remaining() >= READ {
+                return Pin::new(&mut self.stream).poll_read(cx, buf);
+            }
+            let this = &mut *self;
+            this.read.reserve(READ);
+            let polled = poll_read_buf(Pin::new(this.stream.inner_mut()), cx, &mut this.read);
+            if !matches!(polled, Poll::Ready(Ok(1..))) {
+                this.read = BytesMut::new();
+            }
+            ready!(polled)?;
+        }
+        self.serve_read(buf);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Write for Corked {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[IoSlice::new(buf)])
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let count: usize = bufs.iter().map(|buf| buf.len()).sum();
+        if self.written.len() + count > GATHER {
+            return self.poll_write_through(cx, bufs);
+        }
+        for buf in bufs {
+            self.written.extend_from_slice(buf);
+        }
+        self.fresh = count > 0 || self.fresh;
+        Poll::Ready(Ok(count))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    /// The first flush behind a write only asks for another turn of the task, in which whoever
+    /// drives the connection flushes again: what is written until then goes along.
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if std::mem::take(&mut self.fresh) {
+            cx.waker().wake_by_ref();
+            return Poll::Ready(Ok(()));
+        }
+        self.poll_uncork(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_uncork(cx))?;
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
