@@ -243,14 +243,13 @@ fn build_pipelines(
             .exporters
             .iter()
             .filter_map(|name| lanes.get(name).cloned());
-        let processors: Vec<_> = pipeline
+        let processors = pipeline
             .processors
             .iter()
-            .filter_map(|name| config.processors.get(name))
-            .collect();
+            .filter_map(|name| config.processors.get(name));
         let built = Pipeline {
             name: name.clone(),
-            processors: processors::build(&processors),
+            processors: processors::build_chain(processors),
             lanes: lanes.collect(),
         };
         pipelines.insert(name.clone(), Arc::new(built));
