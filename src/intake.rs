@@ -13,6 +13,7 @@ use futures_util::future::BoxFuture;
 use rand::Rng;
 use serde::Deserialize;
 use tokio::sync::{Semaphore, watch};
+use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout_at};
 
 use crate::budget::{Budget, Reservation, Unpaid};
@@ -52,6 +53,8 @@ pub struct Door {
 pub struct Gate {
     /// The room of the queue.
     pub room: Budget,
+    /// Whether it holds clients for as long as they wait themselves.
+    pub waits: bool,
     /// How long until there is likely room again.
     pub retry_after: Box<dyn Fn() -> Duration + Send + Sync>,
     /// Told that a client found no room in time.
@@ -198,6 +201,9 @@ impl Intake {
         if *self.door.closed.borrow() {
             return Err(draining());
         }
+        if bytes > self.most() {
+            return Err(self.above_budget());
+        }
         let gates = self
             .gates
             .get(signal as usize)
@@ -222,7 +228,7 @@ impl Intake {
         };
         let mut closed = self.door.closed.subscribe();
         let held = tokio::select! {
-            held = timeout_at(deadline, self.hold(gates, bytes)) => held,
+            held = self.hold(gates, bytes, deadline) => held,
             _ = closed.wait_for(|closed| *closed) => return Err(draining()),
         };
         match held {
@@ -268,6 +274,9 @@ impl Intake {
         let expected = self.expected().saturating_mul(7) / 8;
         let expected = expected.max(bytes).clamp(MIN_EXPECTED, MAX_EXPECTED);
         self.expected.store(expected, Ordering::Relaxed);
+        if bytes > self.most() {
+            return Err(self.above_budget());
+        }
         if bytes > paid {
             return self.grow(admission, bytes - paid).await;
         }
@@ -292,17 +301,34 @@ impl Intake {
         }
     }
 
-    async fn hold(&self, gates: &[Gate], bytes: usize) -> Result<Reservation, Unpaid> {
-        for gate in gates {
-            drop(gate.room.reserve(1).await?);
+    async fn hold(
+        &self,
+        gates: &[Gate],
+        bytes: usize,
+        deadline: Instant,
+    ) -> Result<Result<Reservation, Unpaid>, Elapsed> {
+        for gate in gates.iter().filter(|gate| gate.waits) {
+            // As long as the client itself waits: it ends this by going away.
+            drop(gate.room.reserve(1).await);
         }
-        self.budget.reserve(bytes).await
+        let room_and_budget = async {
+            for gate in gates.iter().filter(|gate| !gate.waits) {
+                drop(gate.room.reserve(1).await?);
+            }
+            self.budget.reserve(bytes).await
+        };
+        timeout_at(deadline.max(Instant::now()), room_and_budget).await
+    }
+
+    /// The largest request that the budget can pay for, in bytes: a quarter may be taken by
+    /// flow-control windows for good, and one that waits for more would stop all behind it.
+    fn most(&self) -> usize {
+        let limit = self.budget.limit();
+        usize::try_from(limit - limit / 4).unwrap_or(usize::MAX)
     }
 
     fn above_budget(&self) -> Refused {
-        Refused::TooLarge {
-            limit: usize::try_from(self.budget.limit()).unwrap_or(usize::MAX),
-        }
+        Refused::TooLarge { limit: self.most() }
     }
 
     fn overloaded(&self, why: Refusal, gates: &[Gate]) -> Refused {

@@ -4,12 +4,13 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use otlpd::admin::{self, PipelineSummary, Sources};
 use otlpd::budget::Budget;
 use otlpd::host::cpu::CpuAllowance;
+use otlpd::intake::{Door, IntakeConfig};
+use otlpd::net::listen::Listener;
 use otlpd::otlp::Signal;
 use otlpd::telemetry::health::{Health, State};
 use otlpd::telemetry::lanes::{Breaker, LaneFacts, LaneStats, Lanes};
@@ -17,7 +18,7 @@ use otlpd::telemetry::ledger::{Fate, Ledger, Reason};
 use otlpd::telemetry::metrics::{Fault, ReceiverMetrics, Refusal, Registry, table};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -49,7 +50,7 @@ struct Daemon {
 }
 
 async fn start() -> Daemon {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = Listener::bind("127.0.0.1:0", "admin").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (cpu_tx, cpu) = watch::channel(CpuAllowance {
         cpus: 1.5,
@@ -72,7 +73,7 @@ async fn start() -> Daemon {
         ledger: Arc::default(),
         budget: Budget::new(128 << 20),
         budget_source: "intake.memory_budget".to_owned(),
-        held_requests: Arc::new(AtomicU64::new(4)),
+        door: Arc::new(Door::new(&IntakeConfig::default())),
         health: Arc::default(),
         cpu,
         pipelines: vec![PipelineSummary {
@@ -186,7 +187,7 @@ async fn status_has_everything_and_the_ledger_in_its_promised_shape() {
         (&json!(539), &json!(true))
     );
     assert_eq!(status["budget"]["limit_bytes"], 128 << 20);
-    assert_eq!(status["budget"]["held_requests"], 4);
+    assert_eq!(status["budget"]["held_requests"], 0);
     assert_eq!(status["cpu"]["threads"], 2);
     assert!(status["process"]["rss_bytes"].as_u64().unwrap() > 0);
 }

@@ -37,8 +37,8 @@ config/examples/two_destinations.toml: ok
 backend [otlp_grpc, http://127.0.0.1:5317], \
 second [otlp_grpc, http://127.0.0.1:5318, not required]
   success in main means: the data waits in memory for backend (queued); a crash loses it
-  memory budget: 128MiB
   admin: http://127.0.0.1:13133
+  memory budget: 128MiB
 ";
         assert_eq!(stdout(&output), expected);
     }

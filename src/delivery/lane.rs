@@ -252,8 +252,12 @@ impl Lane {
     }
 
     /// What the sender can do next; if nothing, it is woken by the next parcel.
-    pub(super) fn next(&self, now: Instant, last: Option<Instant>) -> Next {
+    /// With `flush` nothing lingers or gathers.
+    pub(super) fn next(&self, now: Instant, last: Option<Instant>, flush: bool) -> Next {
         let mut state = self.lock();
+        if flush && !state.queue.is_empty() {
+            return Next::Ready;
+        }
         if state.shipments.iter().any(|shipment| shipment.due <= now) {
             return Next::Ready;
         }

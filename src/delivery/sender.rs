@@ -70,7 +70,7 @@ impl Sender {
             if deadline.is_some_and(|deadline| now >= deadline) {
                 break;
             }
-            let until = match self.step(now) {
+            let until = match self.step(now, deadline.is_some()) {
                 Step::Flown => continue,
                 Step::Empty if deadline.is_some() && self.flights.is_empty() => break,
                 Step::Empty => None,
@@ -88,11 +88,11 @@ impl Sender {
     }
 
     /// Starts an attempt if anything can be sent now.
-    fn step(&mut self, now: Instant) -> Step {
+    fn step(&mut self, now: Instant, draining: bool) -> Step {
         if self.flights.len() >= self.lane.config.max_in_flight {
             return Step::Wait(None);
         }
-        match self.lane.next(now, self.last) {
+        match self.lane.next(now, self.last, draining) {
             Next::Empty => return Step::Empty,
             Next::At(at) => return Step::Wait(Some(at)),
             Next::Ready => {}

@@ -60,7 +60,10 @@ pub fn explain_budget(limit: &MemoryLimit) -> String {
         (25, format!("at most {}", ByteSize(MOST_ON_A_MACHINE)))
     };
     let (bytes, whole) = (ByteSize(budget(limit)), ByteSize::mib(limit.bytes >> 20));
-    format!("{bytes}: {share} % of {} ({whole}), {bound}", limit.source)
+    format!(
+        "{bytes:.1}: {share} % of {} ({whole}), {bound}",
+        limit.source
+    )
 }
 
 fn groups(root: &Path) -> Vec<MemoryLimit> {

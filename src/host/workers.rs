@@ -118,7 +118,11 @@ mod tests {
         let (release, held) = bounded::<()>(0);
         for _ in 0..5 {
             let held = held.clone();
-            let _ = workers.jobs.try_send(Box::new(move || drop(held.recv())));
+            drop(
+                workers
+                    .jobs
+                    .try_send(Box::new(move || assert!(held.recv().is_err()))),
+            );
         }
         assert_eq!(workers.run(|| 2 + 2).await, 4, "the caller did it");
         drop(release);

@@ -1,17 +1,22 @@
 //! The way from one receiver into its pipelines.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt;
+use tokio::time::timeout_at;
 
 use super::worker::{self, Prepared};
 use super::{Pipeline, fan_out};
 use crate::budget::Budget;
+use crate::delivery::config::WhenFull;
 use crate::host::workers::Workers;
-use crate::intake::{Accepted, Acknowledge, Gate, Onward, Refused, Request};
+use crate::intake::{Accepted, Acknowledge, Gate, Onward, Refused, Request, jittered};
+use crate::net::compression;
 use crate::otlp::Signal;
 use crate::otlp::walk::Validation;
 use crate::telemetry::ledger::Ledger;
+use crate::telemetry::metrics::Refusal;
 
 /// What a receiver's requests pass through.
 pub struct Route {
@@ -49,6 +54,7 @@ impl Route {
                     };
                     Gate {
                         room,
+                        waits: lane.when_full == WhenFull::Wait,
                         retry_after: Box::new(move || lane.retry_after()),
                         is_full: Box::new(move || full.is_full()),
                         pace: Box::new(pace),
@@ -63,12 +69,36 @@ impl Route {
         Arc::new(move |request| Arc::clone(&self).take(request).boxed())
     }
 
-    async fn take(self: Arc<Self>, request: Request) -> Result<Accepted, Refused> {
+    async fn take(self: Arc<Self>, mut request: Request) -> Result<Accepted, Refused> {
         let (signal, deadline) = (request.signal, request.deadline);
+        self.pay_ahead(&mut request).await?;
         let Prepared { branches, accepted } = self.prepare(request).await?;
         fan_out::offer(branches, deadline, self.acknowledge).await?;
         self.ledger.receive(signal, accepted.items);
         Ok(accepted)
+    }
+
+    /// Pays for what a compressed body says that it inflates to: here a request can be held,
+    /// on a worker it can only be refused.
+    async fn pay_ahead(&self, request: &mut Request) -> Result<(), Refused> {
+        let Some(encoding) = request.encoding else {
+            return Ok(());
+        };
+        let inflated = compression::declared_size(encoding, &request.body);
+        let total = request.body.len() + inflated.unwrap_or(0).min(request.limit);
+        let missing = total.saturating_sub(request.reservation.bytes());
+        match timeout_at(request.deadline, self.budget.reserve(missing)).await {
+            Ok(Ok(more)) => {
+                request.reservation.merge(more);
+                Ok(())
+            }
+            // What it really inflates to, the worker will see.
+            Ok(Err(_too_large)) => Ok(()),
+            Err(_elapsed) => Err(Refused::Overloaded {
+                retry_after: jittered(Duration::from_secs(1)),
+                why: Refusal::Budget,
+            }),
+        }
     }
 
     async fn prepare(self: &Arc<Self>, request: Request) -> Result<Prepared, Refused> {

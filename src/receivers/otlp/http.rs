@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderName};
+use http::header::{self, HeaderMap};
 use http::{HeaderValue, Method, Request, Response};
 use http_body::Body;
 use http_body_util::Full;
@@ -55,9 +55,9 @@ impl Http {
                 }
                 success(&accepted)
             }
-            Err((failed, headers)) => {
+            Err(failed) => {
                 failed.count(&self.metrics, signal);
-                failure(&failed, headers, json)
+                failure(&failed, json)
             }
         };
         self.metrics.took(began.elapsed());
@@ -68,17 +68,13 @@ impl Http {
         &self,
         signal: Option<Signal>,
         request: Request<Incoming>,
-    ) -> Result<Accepted, (Failed, Extra)> {
+    ) -> Result<Accepted, Failed> {
         let (signal, encoding) = look(signal, &request)?;
         let deadline = self.intake.deadline(None);
         let read = self.read(signal, request.into_body(), encoding, deadline);
-        let request = read.await.map_err(plainly)?;
+        let request = read.await?;
         let wire = request.body.len();
-        let accepted = self
-            .intake
-            .submit(request)
-            .await
-            .map_err(|r| plainly(r.into()))?;
+        let accepted = self.intake.submit(request).await?;
         self.metrics.body(wire, accepted.bytes);
         Ok(accepted)
     }
@@ -144,18 +140,11 @@ impl Http {
     }
 }
 
-/// Headers of a failure beside those that every one has.
-type Extra = Option<(HeaderName, HeaderValue)>;
-
-fn plainly(failed: Failed) -> (Failed, Extra) {
-    (failed, None)
-}
-
 /// What can be said of a request by its head alone.
 fn look(
     signal: Option<Signal>,
     request: &Request<Incoming>,
-) -> Result<(Signal, Option<Encoding>), (Failed, Extra)> {
+) -> Result<(Signal, Option<Encoding>), Failed> {
     let Some(signal) = signal else {
         let problem = format!(
             "{} is not served here: post to /v1/traces, /v1/metrics or /v1/logs, and see that a \
@@ -163,17 +152,16 @@ fn look(
             request.uri().path()
         );
         let status = Status::new(GrpcCode::Unimplemented, problem);
-        return Err(plainly(Failed::fault(Fault::NoSuchPath, status)));
+        return Err(Failed::fault(Fault::NoSuchPath, status));
     };
     if request.method() != Method::POST {
         let status = Status::new(GrpcCode::Internal, "only POST is served here");
-        let allow = (header::ALLOW, HeaderValue::from_static("POST"));
-        return Err((Failed::fault(Fault::Method, status), Some(allow)));
+        return Err(Failed::fault(Fault::Method, status));
     }
     if media_type(request.headers()).is_none_or(|kind| kind != PROTOBUF) {
         let problem = "the content type must be application/x-protobuf";
         let status = Status::new(GrpcCode::InvalidArgument, problem);
-        return Err(plainly(Failed::fault(Fault::MediaType, status)));
+        return Err(Failed::fault(Fault::MediaType, status));
     }
     let coding = request.headers().get(header::CONTENT_ENCODING);
     let coding = coding.map_or(Ok(""), |value| value.to_str().map_err(|_| "?"));
@@ -182,11 +170,7 @@ fn look(
         Err(_unsupported) => {
             let problem = "the content encoding is not supported: use gzip or zstd";
             let status = Status::new(GrpcCode::InvalidArgument, problem);
-            let accept = (
-                header::ACCEPT_ENCODING,
-                HeaderValue::from_static("gzip, zstd"),
-            );
-            Err((Failed::fault(Fault::Encoding, status), Some(accept)))
+            Err(Failed::fault(Fault::Encoding, status))
         }
     }
 }
@@ -222,7 +206,7 @@ fn success(accepted: &Accepted) -> Response<Full<Bytes>> {
 }
 
 /// A failure, with a `google.rpc.Status` for its body in the encoding of the request.
-fn failure(failed: &Failed, extra: Extra, json: bool) -> Response<Full<Bytes>> {
+fn failure(failed: &Failed, json: bool) -> Response<Full<Bytes>> {
     let status = &failed.status;
     let (kind, body) = if json {
         let body = json!({"code": status.code.number(), "message": status.message});
@@ -237,8 +221,8 @@ fn failure(failed: &Failed, extra: Extra, json: bool) -> Response<Full<Bytes>> {
     if let Some(delay) = status.retry_delay() {
         headers.insert(header::RETRY_AFTER, retry_after_header(delay));
     }
-    if let Some((name, value)) = extra {
-        headers.insert(name, value);
+    if let Some((name, value)) = failed.hint() {
+        headers.insert(name, HeaderValue::from_static(value));
     }
     response
 }

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use http::StatusCode;
+use http::header::{self, HeaderName};
 
 use crate::intake::Refused;
 use crate::otlp::Signal;
@@ -57,6 +58,15 @@ impl Failed {
             Kind::Fault(Fault::MediaType | Fault::Encoding) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             _ => StatusCode::from_u16(self.status.http_status())
                 .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+        }
+    }
+
+    /// The HTTP header that tells the client what would have been right.
+    pub(super) fn hint(&self) -> Option<(HeaderName, &'static str)> {
+        match self.kind {
+            Kind::Fault(Fault::Method) => Some((header::ALLOW, "POST")),
+            Kind::Fault(Fault::Encoding) => Some((header::ACCEPT_ENCODING, "gzip, zstd")),
+            _ => None,
         }
     }
 
