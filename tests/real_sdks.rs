@@ -9,7 +9,9 @@
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
-    reason = "a test may panic"
+    clippy::print_stdout,
+    clippy::explicit_write,
+    reason = "a test may panic and print, and one line here must pass by what hides that"
 )]
 
 #[path = "support/daemon.rs"]
@@ -276,6 +278,15 @@ impl Clients {
         }
     }
 
+    /// Those that have ended by now.
+    fn ended(&mut self) -> Vec<&'static str> {
+        let ended = self.running.iter_mut().filter_map(|(name, client)| {
+            let status = client.try_wait().unwrap();
+            status.map(|_status| *name)
+        });
+        ended.collect()
+    }
+
     /// Waits until all have shut their SDKs down, and said that all went well.
     fn wait(&mut self) {
         for (name, client) in &mut self.running {
@@ -368,6 +379,11 @@ fn what_comes_while_the_destination_is_away_waits_in_the_queue() {
     conclude(daemon, &mut sink, &languages, &["grpc"]);
 }
 
+/// Probes that come often, so that what is held is let go soon after the destination is back.
+const QUICK: &str = "compression = \"none\"\n\
+     retry_on_failure = { max_interval = \"500ms\" }\n\
+     breaker = { open_time = \"250ms\", max_open_time = \"500ms\" }\n";
+
 /// The queue has room for a fraction of what is sent, so nearly all clients are held, those of
 /// JavaScript over gRPC among them, which would never send again what is refused.
 #[test]
@@ -378,20 +394,44 @@ fn clients_that_find_the_queue_full_are_held_and_lose_nothing() {
         return;
     }
     let mut sink = Sink::closed();
-    let daemon = Daemon::start(&exporter(
-        "grpc",
-        &sink.grpc,
-        "compression = \"none\"\nqueue = { max_bytes = \"256KiB\" }\n\
-         batch = { max_bytes = \"256KiB\" }\n\
-         retry_on_failure = { max_interval = \"500ms\" }\n\
-         breaker = { open_time = \"250ms\", max_open_time = \"500ms\" }",
-    ));
+    let small = "queue = { max_bytes = \"256KiB\" }\nbatch = { max_bytes = \"256KiB\" }";
+    let daemon = Daemon::start(&exporter("grpc", &sink.grpc, &format!("{QUICK}{small}")));
     let mut clients = Clients::start(&languages, &daemon);
     // Each client has twelve requests under way at first, one for each of its exporters.
-    let enough = 12 * languages.len() / 2;
+    let enough = 12 * languages.len() as u64 / 2;
     until("many requests to be held", || {
-        daemon.status()["budget"]["held_requests"].as_u64() >= Some(enough as u64)
+        daemon.status()["budget"]["held_requests"].as_u64() >= Some(enough)
     });
+    sink.open();
+    clients.wait();
+    sink.wait(&languages, &["grpc"]);
+    conclude(daemon, &mut sink, &languages, &["grpc"]);
+}
+
+#[test]
+fn clients_wait_for_the_destination_where_success_means_delivered() {
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let languages = languages();
+    if languages.is_empty() {
+        return;
+    }
+    let mut sink = Sink::closed();
+    let exporter = exporter("grpc", &sink.grpc, QUICK);
+    let daemon = Daemon::start(&format!(
+        "[intake]\nacknowledge = \"delivered\"\n{exporter}"
+    ));
+    let mut clients = Clients::start(&languages, &daemon);
+    // The first request of each of half the exporters of spans.
+    let enough = 512 * 2 * languages.len() as u64;
+    until("many spans to wait", || {
+        let waiting = &daemon.status()["ledger"]["traces"]["exporters"]["grpc"]["in_process"];
+        waiting.as_u64() >= Some(enough)
+    });
+    assert_eq!(
+        clients.ended(),
+        Vec::<&str>::new(),
+        "nobody can have been answered"
+    );
     sink.open();
     clients.wait();
     sink.wait(&languages, &["grpc"]);

@@ -36,7 +36,7 @@ import java.util.concurrent.TimeUnit;
  * four it belongs to.
  */
 final class Send {
-  /** Long enough for shutdown to be the only export of metrics: every point is sent once. */
+  /** Long enough for the last to be the only export of metrics: every point is sent once. */
   private static final Duration NEVER = Duration.ofDays(1);
 
   private final Resource resource;
@@ -84,6 +84,10 @@ final class Send {
     return provider.shutdown();
   }
 
+  /**
+   * The shutdown of metrics waits for 5 s, then cancels the export. So they are flushed, and the
+   * provider is left to the end of the process.
+   */
   CompletableResultCode points(MetricExporter exporter) {
     var provider =
         SdkMeterProvider.builder()
@@ -102,7 +106,7 @@ final class Send {
         histogram.record(n / 7.0, number);
       }
     }
-    return provider.shutdown();
+    return provider.forceFlush();
   }
 
   public static void main(String[] arguments) {
