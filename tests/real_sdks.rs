@@ -19,7 +19,7 @@ mod daemon;
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
@@ -260,22 +260,29 @@ struct Clients {
 }
 
 impl Clients {
+    /// Waits until all are set up, and then lets them begin.
     fn start(languages: &[&Language], daemon: &Daemon) -> Self {
         let said = tempfile::tempdir().unwrap();
         let start = |language: &&Language| {
-            let stderr = File::create(said.path().join(language.name)).unwrap();
             let client = (language.client)(&sdks())
                 .args([&daemon.grpc, &daemon.http, &COUNT.to_string()])
-                .stdin(Stdio::null())
-                .stdout(stderr.try_clone().unwrap())
-                .stderr(stderr)
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .stderr(File::create(said.path().join(language.name)).unwrap())
                 .spawn();
             (language.name, client.unwrap())
         };
-        Self {
-            running: languages.iter().map(start).collect(),
-            said,
+        let mut running: BTreeMap<_, _> = languages.iter().map(start).collect();
+        for (name, client) in &mut running {
+            let mut line = String::new();
+            let stdout = BufReader::new(client.stdout.take().unwrap());
+            stdout.take(6).read_line(&mut line).unwrap();
+            assert_eq!(line, "ready\n", "{name}");
         }
+        for client in running.values_mut() {
+            writeln!(client.stdin.take().unwrap(), "begin").unwrap();
+        }
+        Self { running, said }
     }
 
     /// Those that have ended by now.
@@ -398,7 +405,7 @@ fn clients_that_find_the_queue_full_are_held_and_lose_nothing() {
     let daemon = Daemon::start(&exporter("grpc", &sink.grpc, &format!("{QUICK}{small}")));
     let mut clients = Clients::start(&languages, &daemon);
     // Each client has twelve requests under way at first, one for each of its exporters.
-    let enough = 12 * languages.len() as u64 / 2;
+    let enough = 12 * languages.len() as u64 * 3 / 4;
     until("many requests to be held", || {
         daemon.status()["budget"]["held_requests"].as_u64() >= Some(enough)
     });

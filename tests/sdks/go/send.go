@@ -4,10 +4,11 @@
 //	send GRPC_HOST:PORT HTTP_HOST:PORT COUNT
 //
 // Every item carries its number, from 0 up, in the attribute "n"; service.name tells which of
-// the four it belongs to.
+// the four it belongs to. It says "ready" when all is set up, and begins when it reads a line.
 package main
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"os"
@@ -123,7 +124,7 @@ func sendPoints(ctx context.Context, of *resource.Resource, exporter sdkmetric.E
 func main() {
 	ctx := context.Background()
 	count := must(strconv.Atoi(os.Args[3]))
-	var sent sync.WaitGroup
+	var sends []func()
 	for compression, gzip := range map[string]bool{"none": false, "gzip": true} {
 		for protocol, over := range map[string]exporters{
 			"grpc": overGRPC(ctx, os.Args[1], gzip),
@@ -131,10 +132,18 @@ func main() {
 		} {
 			name := attribute.String("service.name", "go/"+protocol+"/"+compression)
 			of := resource.NewSchemaless(name)
-			sent.Go(func() { sendSpans(ctx, of, over.spans, count) })
-			sent.Go(func() { sendLogs(ctx, of, over.logs, count) })
-			sent.Go(func() { sendPoints(ctx, of, over.metrics, count) })
+			sends = append(sends,
+				func() { sendSpans(ctx, of, over.spans, count) },
+				func() { sendLogs(ctx, of, over.logs, count) },
+				func() { sendPoints(ctx, of, over.metrics, count) },
+			)
 		}
+	}
+	fmt.Println("ready")
+	must(bufio.NewReader(os.Stdin).ReadString('\n'))
+	var sent sync.WaitGroup
+	for _, send := range sends {
+		sent.Go(send)
 	}
 	sent.Wait()
 }

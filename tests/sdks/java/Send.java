@@ -21,10 +21,12 @@ import io.opentelemetry.sdk.resources.Resource;
 import io.opentelemetry.sdk.trace.SdkTracerProvider;
 import io.opentelemetry.sdk.trace.export.BatchSpanProcessor;
 import io.opentelemetry.sdk.trace.export.SpanExporter;
+import java.io.IOException;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
+import java.util.function.Supplier;
 
 /**
  * Sends COUNT spans, COUNT log records and COUNT data points four times: over gRPC and over
@@ -33,7 +35,7 @@ import java.util.concurrent.TimeUnit;
  * <pre>java Send GRPC_HOST:PORT HTTP_HOST:PORT COUNT</pre>
  *
  * Every item carries its number, from 0 up, in the attribute "n"; service.name tells which of the
- * four it belongs to.
+ * four it belongs to. It says "ready" when all is set up, and begins when it reads a line.
  */
 final class Send {
   /** Long enough for the last to be the only export of metrics: every point is sent once. */
@@ -109,51 +111,54 @@ final class Send {
     return provider.forceFlush();
   }
 
-  public static void main(String[] arguments) {
+  public static void main(String[] arguments) throws IOException {
     String grpc = "http://" + arguments[0];
     String http = "http://" + arguments[1] + "/v1/";
     int count = Integer.parseInt(arguments[2]);
-    List<CompletableResultCode> sent = new ArrayList<>();
+    List<Supplier<CompletableResultCode>> sends = new ArrayList<>();
     for (String compression : List.of("none", "gzip")) {
       var overGrpc = new Send("java/grpc/" + compression, count);
-      sent.add(
-          overGrpc.spans(
-              OtlpGrpcSpanExporter.builder()
-                  .setEndpoint(grpc)
-                  .setCompression(compression)
-                  .build()));
-      sent.add(
-          overGrpc.logs(
-              OtlpGrpcLogRecordExporter.builder()
-                  .setEndpoint(grpc)
-                  .setCompression(compression)
-                  .build()));
-      sent.add(
-          overGrpc.points(
-              OtlpGrpcMetricExporter.builder()
-                  .setEndpoint(grpc)
-                  .setCompression(compression)
-                  .build()));
+      var grpcSpans =
+          OtlpGrpcSpanExporter.builder()
+              .setEndpoint(grpc)
+              .setCompression(compression)
+              .build();
+      sends.add(() -> overGrpc.spans(grpcSpans));
+      var grpcLogs =
+          OtlpGrpcLogRecordExporter.builder()
+              .setEndpoint(grpc)
+              .setCompression(compression)
+              .build();
+      sends.add(() -> overGrpc.logs(grpcLogs));
+      var grpcPoints =
+          OtlpGrpcMetricExporter.builder()
+              .setEndpoint(grpc)
+              .setCompression(compression)
+              .build();
+      sends.add(() -> overGrpc.points(grpcPoints));
       var overHttp = new Send("java/http/" + compression, count);
-      sent.add(
-          overHttp.spans(
-              OtlpHttpSpanExporter.builder()
-                  .setEndpoint(http + "traces")
-                  .setCompression(compression)
-                  .build()));
-      sent.add(
-          overHttp.logs(
-              OtlpHttpLogRecordExporter.builder()
-                  .setEndpoint(http + "logs")
-                  .setCompression(compression)
-                  .build()));
-      sent.add(
-          overHttp.points(
-              OtlpHttpMetricExporter.builder()
-                  .setEndpoint(http + "metrics")
-                  .setCompression(compression)
-                  .build()));
+      var httpSpans =
+          OtlpHttpSpanExporter.builder()
+              .setEndpoint(http + "traces")
+              .setCompression(compression)
+              .build();
+      sends.add(() -> overHttp.spans(httpSpans));
+      var httpLogs =
+          OtlpHttpLogRecordExporter.builder()
+              .setEndpoint(http + "logs")
+              .setCompression(compression)
+              .build();
+      sends.add(() -> overHttp.logs(httpLogs));
+      var httpPoints =
+          OtlpHttpMetricExporter.builder()
+              .setEndpoint(http + "metrics")
+              .setCompression(compression)
+              .build();
+      sends.add(() -> overHttp.points(httpPoints));
     }
+    System.out.println("ready");
+    System.in.read();
+    List<CompletableResultCode> sent = sends.stream().map(Supplier::get).toList();
     var all = CompletableResultCode.ofAll(sent).join(60, TimeUnit.SECONDS);
     System.exit(all.isSuccess() ? 0 : 1);
   }

@@ -4,8 +4,11 @@
 //     node send.js GRPC_HOST:PORT HTTP_HOST:PORT COUNT
 //
 // Every item carries its number, from 0 up, in the attribute "n"; service.name tells which of
-// the four it belongs to.
+// the four it belongs to. It says "ready" when all is set up, and begins when it reads a line.
 'use strict';
+
+const { writeSync } = require('node:fs');
+const { once } = require('node:events');
 
 const { ROOT_CONTEXT, trace } = require('@opentelemetry/api');
 const { CompressionAlgorithm } = require('@opentelemetry/otlp-exporter-base');
@@ -86,16 +89,27 @@ async function sendPoints(resource, exporter) {
   await provider.shutdown();
 }
 
-const sent = [];
-for (const protocol of ['grpc', 'http']) {
-  for (const compression of ['none', 'gzip']) {
-    const name = `javascript/${protocol}/${compression}`;
-    const resource = resourceFromAttributes({ 'service.name': name });
-    const { spans, logs, metrics } = exporters(protocol, compression);
-    sent.push(sendSpans(resource, spans), sendLogs(resource, logs), sendPoints(resource, metrics));
+async function main() {
+  const sends = [];
+  for (const protocol of ['grpc', 'http']) {
+    for (const compression of ['none', 'gzip']) {
+      const name = `javascript/${protocol}/${compression}`;
+      const resource = resourceFromAttributes({ 'service.name': name });
+      const { spans, logs, metrics } = exporters(protocol, compression);
+      sends.push(
+        () => sendSpans(resource, spans),
+        () => sendLogs(resource, logs),
+        () => sendPoints(resource, metrics),
+      );
+    }
   }
+  writeSync(1, 'ready\n');
+  await once(process.stdin, 'data');
+  process.stdin.destroy();
+  await Promise.all(sends.map((send) => send()));
 }
-Promise.all(sent).catch((error) => {
+
+main().catch((error) => {
   console.error(error);
   process.exitCode = 1;
 });

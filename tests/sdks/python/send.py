@@ -4,7 +4,7 @@ HTTP/protobuf, plain and gzipped, all at once, with the stock exporters and proc
     send.py GRPC_HOST:PORT HTTP_HOST:PORT COUNT
 
 Every item carries its number, from 0 up, in the attribute "n"; service.name tells which of the
-four it belongs to.
+four it belongs to. It says "ready" when all is set up, and begins when it reads a line.
 """
 
 import sys
@@ -104,6 +104,8 @@ def main():
             resource = Resource.create({"service.name": f"python/{protocol}/{compression}"})
             for send, exporter in zip((send_spans, send_logs, send_points), exporters):
                 threads.append(threading.Thread(target=send, args=(resource, exporter, count)))
+    print("ready", flush=True)
+    sys.stdin.readline()
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -6,10 +6,11 @@
 //! ```
 //!
 //! Every item carries its number, from 0 up, in the attribute "n"; service.name tells which of
-//! the four it belongs to.
+//! the four it belongs to. It says "ready" when all is set up, and begins when it reads a line.
 
 use std::error::Error;
 use std::process::ExitCode;
+use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::Duration;
 
@@ -69,13 +70,16 @@ impl How {
         Resource::builder().with_service_name(name).build()
     }
 
-    fn send_spans(self) -> Outcome {
+    fn send_spans(self, begin: &Barrier) -> Outcome {
         let provider = SdkTracerProvider::builder()
             .with_resource(self.resource())
             .with_batch_exporter(exporter!(SpanExporter, self, "traces")?)
             .build();
+        begin.wait();
         let tracer = provider.tracer("send");
-        let parent = tracer.span_builder("parent").with_attributes([KeyValue::new("n", 0)]);
+        let parent = tracer
+            .span_builder("parent")
+            .with_attributes([KeyValue::new("n", 0)]);
         let parent = Context::new().with_span(parent.start(&tracer));
         for n in 1..self.count {
             let child = tracer.span_builder(format!("child {n}"));
@@ -88,11 +92,12 @@ impl How {
         Ok(provider.shutdown_with_timeout(PATIENCE)?)
     }
 
-    fn send_logs(self) -> Outcome {
+    fn send_logs(self, begin: &Barrier) -> Outcome {
         let provider = SdkLoggerProvider::builder()
             .with_resource(self.resource())
             .with_batch_exporter(exporter!(LogExporter, self, "logs")?)
             .build();
+        begin.wait();
         let logger = provider.logger("send");
         for n in 0..self.count {
             let mut record = logger.create_log_record();
@@ -108,11 +113,12 @@ impl How {
 
     /// The shutdown of metrics waits for 5 s whatever it is told, and it exports once more. So
     /// they are flushed, and the provider is left to the end of the process.
-    fn send_points(self) -> Outcome {
+    fn send_points(self, begin: &Barrier) -> Outcome {
         let provider = SdkMeterProvider::builder()
             .with_resource(self.resource())
             .with_periodic_exporter(exporter!(MetricExporter, self, "metrics")?)
             .build();
+        begin.wait();
         let meter = provider.meter("send");
         let counter = meter.u64_counter("requests").with_unit("{request}").build();
         let histogram = meter.f64_histogram("duration").with_unit("s").build();
@@ -138,20 +144,32 @@ fn main() -> ExitCode {
     let count = count.parse().expect("COUNT is a number");
     // What tonic's exporters are made in; the processors have threads of their own.
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let begin = Arc::new(Barrier::new(13));
     let mut sent = Vec::new();
     for gzip in [false, true] {
         for (protocol, endpoint) in [("grpc", grpc), ("http", http)] {
-            let how = How { protocol, gzip, endpoint: endpoint.clone(), count };
+            let how = How {
+                protocol,
+                gzip,
+                endpoint: endpoint.clone(),
+                count,
+            };
             for send in [How::send_spans, How::send_logs, How::send_points] {
                 let how = how.clone();
-                let handle = runtime.handle().clone();
+                let (handle, begin) = (runtime.handle().clone(), Arc::clone(&begin));
                 sent.push(thread::spawn(move || {
                     let _inside = (how.protocol == "grpc").then(|| handle.enter());
-                    send(how)
+                    send(how, &begin)
                 }));
             }
         }
     }
+    println!("ready");
+    let mut line = String::new();
+    std::io::stdin()
+        .read_line(&mut line)
+        .expect("standard input can be read");
+    begin.wait();
     let mut code = ExitCode::SUCCESS;
     for thread in sent {
         if let Err(problem) = thread.join().expect("no thread panics") {
