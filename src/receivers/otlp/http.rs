@@ -2,15 +2,15 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap};
-use http::{HeaderValue, Method, Request, Response};
+use http::{HeaderValue, Method, Request, Response, Version, request};
 use http_body::Body;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use serde_json::json;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::body::{Joined, ReadError, in_time, next_data};
 use super::refusal::Failed;
@@ -27,9 +27,16 @@ pub(super) struct Http {
     pub(super) intake: Intake,
     /// The largest body, as it comes and uncompressed, in bytes.
     pub(super) limit: usize,
+    /// The longest that a client may take to send its body, once it is let in.
+    pub(super) read_timeout: Duration,
     /// What is counted.
     pub(super) metrics: ReceiverMetrics,
 }
+
+/// A client that was refused before its body was read is listened to for so long, and for so
+/// many bytes, that it comes to read the answer: closing on it at once would reset the
+/// connection, and the answer would be lost with it.
+const DRAIN: (Duration, usize) = (Duration::from_secs(10), 256 << 20);
 
 /// What a body of undeclared length is paid for at a time, in bytes.
 const STEP: usize = 64 << 10;
@@ -47,7 +54,8 @@ impl Http {
         let json = media_type(request.headers()).is_some_and(|kind| kind == JSON);
         let signal = Signal::from_http_path(path(request.uri().path()))
             .filter(|signal| self.intake.takes(*signal));
-        let response = match self.take(signal, request).await {
+        let (head, mut body) = request.into_parts();
+        let response = match self.take(signal, &head, &mut body).await {
             Ok(accepted) => {
                 if let Some(signal) = signal {
                     self.metrics
@@ -57,6 +65,9 @@ impl Http {
             }
             Err(failed) => {
                 failed.count(&self.metrics, signal);
+                if is_worth_draining(&head, &body) {
+                    tokio::spawn(drain(body));
+                }
                 failure(&failed, json)
             }
         };
@@ -67,11 +78,12 @@ impl Http {
     async fn take(
         &self,
         signal: Option<Signal>,
-        request: Request<Incoming>,
+        head: &request::Parts,
+        body: &mut Incoming,
     ) -> Result<Accepted, Failed> {
-        let (signal, encoding) = look(signal, &request)?;
+        let (signal, encoding) = look(signal, head)?;
         let deadline = self.intake.deadline(None);
-        let read = self.read(signal, request.into_body(), encoding, deadline);
+        let read = self.read(signal, body, encoding, deadline);
         let request = read.await?;
         let wire = request.body.len();
         let accepted = self.intake.submit(request).await?;
@@ -82,7 +94,7 @@ impl Http {
     async fn read(
         &self,
         signal: Signal,
-        mut body: Incoming,
+        body: &mut Incoming,
         encoding: Option<Encoding>,
         deadline: Instant,
     ) -> Result<intake::Request, Failed> {
@@ -96,11 +108,14 @@ impl Http {
         let read = match length {
             Some(length) => {
                 let joined = Joined::new(Bytes::new(), length);
-                in_time(joined.read(&mut body))
+                in_time(self.read_timeout, joined.read(body))
                     .await?
                     .map_err(|error| broken(&error))
             }
-            None => in_time(self.read_undeclared(&mut body, &mut admission)).await?,
+            None => {
+                let joined = self.read_undeclared(body, &mut admission);
+                in_time(self.read_timeout, joined).await?
+            }
         };
         let reservation = admission.reservation;
         Ok(intake::Request {
@@ -143,27 +158,34 @@ impl Http {
 /// What can be said of a request by its head alone.
 fn look(
     signal: Option<Signal>,
-    request: &Request<Incoming>,
+    head: &request::Parts,
 ) -> Result<(Signal, Option<Encoding>), Failed> {
     let Some(signal) = signal else {
         let problem = format!(
             "{} is not served here: post to /v1/traces, /v1/metrics or /v1/logs, and see that a \
              pipeline takes it",
-            request.uri().path()
+            head.uri.path()
         );
         let status = Status::new(GrpcCode::Unimplemented, problem);
         return Err(Failed::fault(Fault::NoSuchPath, status));
     };
-    if request.method() != Method::POST {
+    if head.headers.contains_key(header::TRANSFER_ENCODING)
+        && head.headers.contains_key(header::CONTENT_LENGTH)
+    {
+        // Whoever reads it otherwise than we do sees other requests (RFC 9112 section 6.3).
+        let problem = "content-length and transfer-encoding contradict each other";
+        return Err(Failed::invalid(Fault::Framing, problem));
+    }
+    if head.method != Method::POST {
         let status = Status::new(GrpcCode::Internal, "only POST is served here");
         return Err(Failed::fault(Fault::Method, status));
     }
-    if media_type(request.headers()).is_none_or(|kind| kind != PROTOBUF) {
+    if media_type(&head.headers).is_none_or(|kind| kind != PROTOBUF) {
         let problem = "the content type must be application/x-protobuf";
         let status = Status::new(GrpcCode::InvalidArgument, problem);
         return Err(Failed::fault(Fault::MediaType, status));
     }
-    let coding = request.headers().get(header::CONTENT_ENCODING);
+    let coding = head.headers.get(header::CONTENT_ENCODING);
     let coding = coding.map_or(Ok(""), |value| value.to_str().map_err(|_| "?"));
     match compression::parse_coding(coding.unwrap_or("?")) {
         Ok(encoding) => Ok((signal, encoding)),
@@ -173,6 +195,31 @@ fn look(
             Err(Failed::fault(Fault::Encoding, status))
         }
     }
+}
+
+/// Whether the client of this refused request may be sending its body still. Over HTTP/2 a reset
+/// of the stream says all that there is to say, and a client that asked whether it may send
+/// (`Expect: 100-continue`) has been told.
+fn is_worth_draining(head: &request::Parts, body: &Incoming) -> bool {
+    head.version < Version::HTTP_2
+        && !head.headers.contains_key(header::EXPECT)
+        && !body.is_end_stream()
+}
+
+/// Reads a body that nobody wants.
+async fn drain(mut body: Incoming) {
+    let (time, bytes) = DRAIN;
+    let read = async {
+        let mut left = bytes;
+        while let Ok(Some(chunk)) = next_data(&mut body).await {
+            let Some(still) = left.checked_sub(chunk.len()) else {
+                return;
+            };
+            left = still;
+        }
+    };
+    // Whichever comes first, the connection is closed if the body has not ended.
+    timeout(time, read).await.ok();
 }
 
 /// The path, with a doubled slash at its front taken for one: clients make it of a base that
@@ -209,8 +256,7 @@ fn success(accepted: &Accepted) -> Response<Full<Bytes>> {
 fn failure(failed: &Failed, json: bool) -> Response<Full<Bytes>> {
     let status = &failed.status;
     let (kind, body) = if json {
-        let body = json!({"code": status.code.number(), "message": status.message});
-        (JSON, body.to_string().into())
+        (JSON, status.encode_json())
     } else {
         (PROTOBUF, status.encode())
     };

@@ -69,6 +69,7 @@ impl Listeners {
                 let http = Http {
                     intake: intake.clone(),
                     limit,
+                    read_timeout: config.read_timeout,
                     metrics,
                 };
                 serve_http(listener, &config, http, &windows, drain.clone()).await;
@@ -93,7 +94,7 @@ async fn serve_grpc(
 ) {
     let grpc = Arc::new(grpc);
     let limits = limits(&config.keepalive, windows);
-    serve(listener, limits, drain, move |_peer| {
+    serve(listener, limits, drain, move |_peer, traffic| {
         let window = windows.open();
         let mut builder = Builder::new(TokioExecutor::new()).http2_only();
         http2(&mut builder, &window, config.max_concurrent_streams);
@@ -102,7 +103,13 @@ async fn serve_grpc(
         let service = service_fn(move |request| {
             // As long as the connection lives, its window is paid for.
             let _held = &held;
-            Arc::clone(&grpc).serve(request)
+            let under_way = traffic.begin();
+            let answer = Arc::clone(&grpc).serve(request);
+            async move {
+                let answer = answer.await;
+                drop(under_way);
+                answer
+            }
         });
         (builder, service)
     })
@@ -118,7 +125,7 @@ async fn serve_http(
 ) {
     let http = Arc::new(http);
     let limits = limits(&config.keepalive, windows);
-    serve(listener, limits, drain, move |_peer| {
+    serve(listener, limits, drain, move |_peer, traffic| {
         let window = windows.open();
         let mut builder = Builder::new(TokioExecutor::new());
         http2(&mut builder, &window, HTTP_STREAMS);
@@ -131,7 +138,13 @@ async fn serve_http(
         let http = Arc::clone(&http);
         let service = service_fn(move |request| {
             let _held = &held;
-            Arc::clone(&http).serve(request)
+            let under_way = traffic.begin();
+            let answer = Arc::clone(&http).serve(request);
+            async move {
+                let answer = answer.await;
+                drop(under_way);
+                answer
+            }
         });
         (builder, service)
     })
@@ -157,6 +170,10 @@ const HTTP1_BUFFER: usize = 256 << 10;
 
 /// The longest list of headers.
 const MAX_HEADERS: u32 = 16 << 10;
+
+/// So many streams may be reset by the client before we came to see them, or by us for its
+/// mistakes, before the connection is given up (CVE-2023-44487 and its kin).
+const MAX_RESETS: (usize, usize) = (20, 1024);
 
 /// Flow-control windows are memory that a client can fill before anybody reads: they are paid
 /// for out of the budget, and all of them together take no more than a quarter of it.
@@ -229,5 +246,7 @@ fn http2(builder: &mut Builder<TokioExecutor>, window: &Window, streams: u32) {
         .initial_connection_window_size(window)
         .max_concurrent_streams(streams)
         .max_header_list_size(MAX_HEADERS)
+        .max_pending_accept_reset_streams(MAX_RESETS.0)
+        .max_local_error_reset_streams(MAX_RESETS.1)
         .auto_date_header(false);
 }
