@@ -178,7 +178,8 @@ pub struct BreakerConfig {
     /// How long it stays open the first time; doubled with each failed probe, with jitter.
     #[serde(with = "units::duration")]
     pub open_time: Duration,
-    /// Where the open time stops growing.
+    /// Where the open time stops growing. By default shorter than `intake.max_wait`: a client
+    /// that is held finds out in time that the destination is back.
     #[serde(with = "units::duration")]
     pub max_open_time: Duration,
 }
@@ -188,7 +189,7 @@ impl Default for BreakerConfig {
         Self {
             failures: 5,
             open_time: Duration::from_secs(1),
-            max_open_time: Duration::from_secs(30),
+            max_open_time: Duration::from_secs(5),
         }
     }
 }

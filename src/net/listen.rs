@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream, lookup_host};
 use tokio::time::{Instant, sleep};
 use tracing::warn;
@@ -16,6 +16,12 @@ const BACKLOG: i32 = 1024;
 /// How long to wait where accepting failed for want of descriptors or memory: time for some
 /// connections to end. Those that come meanwhile wait in the backlog.
 const PAUSE: Duration = Duration::from_millis(100);
+/// A peer that is silent for a minute is asked whether it is still there; one that is not costs
+/// its connection after another.
+const PROBES: TcpKeepalive = TcpKeepalive::new()
+    .with_time(Duration::from_secs(60))
+    .with_interval(Duration::from_secs(15))
+    .with_retries(4);
 /// How often such a failure is logged.
 const LOG_EVERY: Duration = Duration::from_secs(10);
 
@@ -99,7 +105,8 @@ impl Listener {
         self.tcp.local_addr()
     }
 
-    /// The next connection, with Nagle's algorithm switched off. Whatever fails is tried again:
+    /// The next connection, with Nagle's algorithm switched off, and with the kernel looking
+    /// after peers that went away without a word. Whatever fails is tried again:
     /// at once where a connection was lost before we came to it, else after a pause, with a log
     /// line now and then. Dropping the future loses no connection.
     pub async fn accept(&mut self) -> (TcpStream, SocketAddr) {
@@ -107,6 +114,7 @@ impl Listener {
         let (stream, peer) = accept_with(|| tcp.accept(), &mut self.failures, &self.owner).await;
         // Fails only on a connection that is gone already, as the first read will tell.
         stream.set_nodelay(true).ok();
+        SockRef::from(&stream).set_tcp_keepalive(&PROBES).ok();
         (stream, peer)
     }
 }

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::{Request, Response};
@@ -11,8 +12,8 @@ use hyper::service::Service;
 use hyper_util::rt::TokioExecutor;
 use hyper_util::server::conn::auto::Builder;
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::corked::Corked;
 use super::dial::replace_at;
@@ -22,12 +23,104 @@ use crate::shutdown::Drain;
 /// The bounds of a listener.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// The most connections at once; further ones wait in the listener's backlog.
+    /// The most connections at once. When as many are open, those without a request under way
+    /// are asked to go; while none is, further ones wait in the listener's backlog.
     pub max_connections: usize,
     /// The age at which a connection is asked to go; zero is never.
     pub max_age: Duration,
+    /// How long a connection may be open before its first request; it is asked to go then, too.
+    pub patience: Duration,
     /// How long it may then take to finish what it began.
     pub grace: Duration,
+}
+
+/// What goes on on one connection.
+#[derive(Debug, Default)]
+pub struct Traffic {
+    under_way: AtomicUsize,
+    /// Whether a request has ever come.
+    spoke: AtomicBool,
+}
+
+/// A request that is under way until this is dropped.
+#[derive(Debug)]
+#[must_use = "dropping it says that the request is done"]
+pub struct UnderWay(Arc<Traffic>);
+
+impl Traffic {
+    /// A request begins.
+    pub fn begin(self: &Arc<Self>) -> UnderWay {
+        self.spoke.store(true, Ordering::Relaxed);
+        self.under_way.fetch_add(1, Ordering::Relaxed);
+        UnderWay(Arc::clone(self))
+    }
+
+    fn spoke(&self) -> bool {
+        self.spoke.load(Ordering::Relaxed)
+    }
+
+    /// Waits until it is clear that nothing is said here.
+    async fn silence(&self, patience: Duration) {
+        sleep(patience).await;
+        if self.spoke() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.under_way.load(Ordering::Relaxed) == 0
+    }
+
+    /// How long the connection may take to say goodbye. One that never spoke, such as a probe
+    /// that only connects, would not notice that it is asked to.
+    fn grace(&self, grace: Duration) -> Duration {
+        if self.spoke() {
+            grace
+        } else {
+            grace.min(SHORT_GRACE)
+        }
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// How long a connection without a request under way has to say goodbye.
+const SHORT_GRACE: Duration = Duration::from_secs(1);
+
+/// The places for connections on one listener.
+struct Places {
+    free: Arc<Semaphore>,
+    wanted: Notify,
+}
+
+impl Places {
+    /// A place; while there is none, idle connections are asked for theirs.
+    async fn take(&self) -> Option<OwnedSemaphorePermit> {
+        if let Ok(place) = Arc::clone(&self.free).try_acquire_owned() {
+            return Some(place);
+        }
+        let mut place = std::pin::pin!(Arc::clone(&self.free).acquire_owned());
+        loop {
+            self.wanted.notify_waiters();
+            if let Ok(place) = timeout(SHORT_GRACE, place.as_mut()).await {
+                return place.ok();
+            }
+        }
+    }
+
+    /// Waits until the place of this connection is asked for, and it can do without.
+    async fn asked_for(&self, traffic: &Traffic) {
+        loop {
+            self.wanted.notified().await;
+            if traffic.is_idle() {
+                return;
+            }
+        }
+    }
 }
 
 /// Accepts connections and serves them until the drain begins; then they finish what they
@@ -38,39 +131,58 @@ where
     S::Future: 'static,
     S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     B: Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
-    F: Fn(SocketAddr) -> (Builder<TokioExecutor>, S),
+    F: Fn(SocketAddr, Arc<Traffic>) -> (Builder<TokioExecutor>, S),
 {
-    let slots = Arc::new(Semaphore::new(limits.max_connections));
+    let places = Arc::new(Places {
+        free: Arc::new(Semaphore::new(limits.max_connections)),
+        wanted: Notify::new(),
+    });
     loop {
         let accepted = async {
-            let slot = Arc::clone(&slots).acquire_owned().await;
-            (slot, listener.accept().await)
+            // Only who has come may ask others for their place.
+            let (stream, peer) = listener.accept().await;
+            (places.take().await, stream, peer)
         };
-        let (slot, (stream, peer)) = tokio::select! {
+        let (place, stream, peer) = tokio::select! {
             accepted = accepted => accepted,
             _ = drain.begun() => return,
         };
-        let (builder, service) = open(peer);
-        let (limits, drain) = (limits.clone(), drain.clone());
+        let traffic = Arc::<Traffic>::default();
+        let (builder, service) = open(peer, Arc::clone(&traffic));
+        let stay = Stay {
+            limits: limits.clone(),
+            traffic,
+            places: Arc::clone(&places),
+            drain: drain.clone(),
+        };
         tokio::spawn(async move {
-            converse(stream, builder, service, limits, drain).await;
-            drop(slot);
+            converse(stream, builder, service, stay).await;
+            drop(place);
         });
     }
 }
 
-async fn converse<S, B>(
-    stream: TcpStream,
-    builder: Builder<TokioExecutor>,
-    service: S,
+/// What a connection's stay depends on.
+struct Stay {
     limits: Limits,
-    mut drain: Drain,
-) where
+    traffic: Arc<Traffic>,
+    places: Arc<Places>,
+    drain: Drain,
+}
+
+async fn converse<S, B>(stream: TcpStream, builder: Builder<TokioExecutor>, service: S, stay: Stay)
+where
     S: Service<Request<Incoming>, Response = Response<B>, Future: Send> + Send + 'static,
     S::Future: 'static,
     S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     B: Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
 {
+    let Stay {
+        limits,
+        traffic,
+        places,
+        mut drain,
+    } = stay;
     let connection = builder.serve_connection(Corked::new(stream), service);
     tokio::pin!(connection);
     let old = replace_at(limits.max_age);
@@ -80,14 +192,23 @@ async fn converse<S, B>(
             connection.as_mut().graceful_shutdown();
             tokio::select! {
                 ended = connection.as_mut() => Some(ended),
-                () = sleep(limits.grace) => None,
+                () = sleep(traffic.grace(limits.grace)) => None,
                 () = drain.over() => None,
             }
+        }
+        () = traffic.silence(limits.patience) => {
+            connection.as_mut().graceful_shutdown();
+            timeout(SHORT_GRACE, connection.as_mut()).await.ok()
+        }
+        () = places.asked_for(&traffic) => {
+            connection.as_mut().graceful_shutdown();
+            timeout(SHORT_GRACE, connection.as_mut()).await.ok()
         }
         _ = drain.begun() => {
             connection.as_mut().graceful_shutdown();
             tokio::select! {
                 ended = connection.as_mut() => Some(ended),
+                () = sleep(SHORT_GRACE), if !traffic.spoke() => None,
                 () = drain.over() => None,
             }
         }

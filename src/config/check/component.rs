@@ -43,14 +43,14 @@ fn otlp(config: &OtlpConfig, site: &mut Site<'_>) {
     }
     if let Some(http) = &config.http {
         let limit = &["http", "max_request_body_size"];
-        let timeout = &["http", "read_header_timeout"];
         listen(&http.endpoint, 4318, &["http", "endpoint"], site);
         site.not_zero(http.max_request_body_size.0 == 0, limit, REQUEST_LIMIT);
-        site.not_zero(
-            http.read_header_timeout.is_zero(),
-            timeout,
-            "no client is that fast",
-        );
+        for (timeout, key) in [
+            (http.read_header_timeout, "read_header_timeout"),
+            (http.read_timeout, "read_timeout"),
+        ] {
+            site.not_zero(timeout.is_zero(), &["http", key], "no client is that fast");
+        }
     }
 }
 

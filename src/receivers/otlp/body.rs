@@ -11,9 +11,6 @@ use tokio::time::timeout;
 
 use super::refusal::Failed;
 
-/// The longest that a client may take to send a request, once it was let in.
-const READ_TIMEOUT: Duration = Duration::from_secs(60);
-
 /// A chunk of at least this many bytes that is the whole body is kept as it is. Smaller ones
 /// are copied, since a small chunk keeps the connection's much larger read buffer alive.
 const KEEP_BYTES: usize = 64 << 10;
@@ -51,9 +48,12 @@ pub(super) async fn next_data(body: &mut Incoming) -> Result<Option<Bytes>, Read
     Ok(None)
 }
 
-/// Gives up on a client that sends too slowly.
-pub(super) async fn in_time<T>(reading: impl Future<Output = T>) -> Result<T, Failed> {
-    timeout(READ_TIMEOUT, reading)
+/// Gives up on a client that takes longer than this to send.
+pub(super) async fn in_time<T>(
+    longest: Duration,
+    reading: impl Future<Output = T>,
+) -> Result<T, Failed> {
+    timeout(longest, reading)
         .await
         .map_err(|_elapsed| Failed::slow())
 }

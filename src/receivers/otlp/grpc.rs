@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
@@ -30,6 +31,9 @@ pub(super) struct Grpc {
     /// What is counted.
     pub(super) metrics: ReceiverMetrics,
 }
+
+/// The longest that a client may take to send a request, once it was let in.
+const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The encodings that we read, as gRPC lists them.
 const ACCEPTED: HeaderValue = HeaderValue::from_static("identity,gzip,zstd");
@@ -100,13 +104,13 @@ impl Grpc {
         let expected = self.intake.expected();
         let mut admission = self.intake.admit(signal, expected, deadline).await?;
         let mut prefix = Prefix::default();
-        let first = in_time(prefix.read(&mut body)).await??;
+        let first = in_time(READ_TIMEOUT, prefix.read(&mut body)).await??;
         let length = prefix.length();
         if length > self.limit {
             return Err(Refused::TooLarge { limit: self.limit }.into());
         }
         self.intake.settle_length(&mut admission, length).await?;
-        let joined = in_time(Joined::new(first, length).read(&mut body)).await?;
+        let joined = in_time(READ_TIMEOUT, Joined::new(first, length).read(&mut body)).await?;
         Ok(intake::Request {
             signal,
             body: joined.map_err(|error| broken(&error))?,
@@ -198,7 +202,7 @@ fn not_grpc(request: &Request<Incoming>) -> Option<(Fault, Response<Answer>)> {
         .and_then(|value| value.to_str().ok());
     let (fault, status) = if request.method() != Method::POST {
         (Fault::Method, StatusCode::METHOD_NOT_ALLOWED)
-    } else if !kind.is_some_and(|kind| kind.starts_with("application/grpc")) {
+    } else if !kind.is_some_and(is_grpc) {
         (Fault::MediaType, StatusCode::UNSUPPORTED_MEDIA_TYPE)
     } else {
         return None;
@@ -209,6 +213,14 @@ fn not_grpc(request: &Request<Incoming>) -> Option<(Fault, Response<Answer>)> {
     });
     *response.status_mut() = status;
     Some((fault, response))
+}
+
+/// Whether this media type is gRPC with protobuf messages. gRPC-Web is another protocol.
+fn is_grpc(kind: &str) -> bool {
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    ["application/grpc", "application/grpc+proto"]
+        .iter()
+        .any(|known| kind.eq_ignore_ascii_case(known))
 }
 
 fn invalid(problem: &str) -> Failed {

@@ -6,18 +6,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap};
-use http::request::Parts;
-use http::{HeaderValue, Method, Request, Response, Version};
+use http::{HeaderValue, Method, Request, Response, Version, request};
 use http_body::Body;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use serde_json::json;
 use tokio::time::{Instant, timeout};
 
 use super::body::{Joined, ReadError, in_time, next_data};
 use super::refusal::Failed;
 use crate::intake::{self, Accepted, Admission, Intake, Refused};
-use crate::net::compression::{self, Encoding};
+use crate::net::compression::{self, Encoding, Unsupported};
 use crate::otlp::Signal;
 use crate::otlp::response;
 use crate::otlp::status::{GrpcCode, Status, retry_after_header};
@@ -29,15 +27,19 @@ pub(super) struct Http {
     pub(super) intake: Intake,
     /// The largest body, as it comes and uncompressed, in bytes.
     pub(super) limit: usize,
+    /// The longest that a client may take to send its body, once it is let in.
+    pub(super) read_timeout: Duration,
     /// What is counted.
     pub(super) metrics: ReceiverMetrics,
 }
 
+/// A client that was refused before its body was read is listened to for so long, and for so
+/// many bytes, that it comes to read the answer: closing on it at once would reset the
+/// connection, and the answer would be lost with it.
+const DRAIN: (Duration, usize) = (Duration::from_secs(10), 256 << 20);
+
 /// What a body of undeclared length is paid for at a time, in bytes.
 const STEP: usize = 64 << 10;
-
-/// The longest that a client may go on sending what was refused already.
-const PASS_OVER: Duration = Duration::from_secs(10);
 
 const PROTOBUF: &str = "application/x-protobuf";
 const JSON: &str = "application/json";
@@ -63,8 +65,8 @@ impl Http {
             }
             Err(failed) => {
                 failed.count(&self.metrics, signal);
-                if head.version <= Version::HTTP_11 {
-                    pass_over(body, self.limit);
+                if is_worth_draining(&head, &body) {
+                    tokio::spawn(drain(body));
                 }
                 failure(&failed, json)
             }
@@ -76,7 +78,7 @@ impl Http {
     async fn take(
         &self,
         signal: Option<Signal>,
-        head: &Parts,
+        head: &request::Parts,
         body: &mut Incoming,
     ) -> Result<Accepted, Failed> {
         let (signal, encoding) = look(signal, head)?;
@@ -106,11 +108,14 @@ impl Http {
         let read = match length {
             Some(length) => {
                 let joined = Joined::new(Bytes::new(), length);
-                in_time(joined.read(body))
+                in_time(self.read_timeout, joined.read(body))
                     .await?
                     .map_err(|error| broken(&error))
             }
-            None => in_time(self.read_undeclared(body, &mut admission)).await?,
+            None => {
+                let joined = self.read_undeclared(body, &mut admission);
+                in_time(self.read_timeout, joined).await?
+            }
         };
         let reservation = admission.reservation;
         Ok(intake::Request {
@@ -150,26 +155,11 @@ impl Http {
     }
 }
 
-/// Reads what is left of a body that nobody wants, beside the answer, and keeps nothing of it.
-/// HTTP/1.1 clients send all of a request before they look at the answer: closing on one that
-/// still sends resets the connection, and the answer is lost with it.
-fn pass_over(mut body: Incoming, limit: usize) {
-    if body.is_end_stream() {
-        return;
-    }
-    tokio::spawn(timeout(PASS_OVER, async move {
-        let mut left = limit;
-        while let Ok(Some(chunk)) = next_data(&mut body).await {
-            left = left.saturating_sub(chunk.len());
-            if left == 0 {
-                return;
-            }
-        }
-    }));
-}
-
 /// What can be said of a request by its head alone.
-fn look(signal: Option<Signal>, head: &Parts) -> Result<(Signal, Option<Encoding>), Failed> {
+fn look(
+    signal: Option<Signal>,
+    head: &request::Parts,
+) -> Result<(Signal, Option<Encoding>), Failed> {
     let Some(signal) = signal else {
         let problem = format!(
             "{} is not served here: post to /v1/traces, /v1/metrics or /v1/logs, and see that a \
@@ -188,9 +178,7 @@ fn look(signal: Option<Signal>, head: &Parts) -> Result<(Signal, Option<Encoding
         let status = Status::new(GrpcCode::InvalidArgument, problem);
         return Err(Failed::fault(Fault::MediaType, status));
     }
-    let coding = head.headers.get(header::CONTENT_ENCODING);
-    let coding = coding.map_or(Ok(""), |value| value.to_str().map_err(|_| "?"));
-    match compression::parse_coding(coding.unwrap_or("?")) {
+    match coding(&head.headers) {
         Ok(encoding) => Ok((signal, encoding)),
         Err(_unsupported) => {
             let problem = "the content encoding is not supported: use gzip or zstd";
@@ -198,6 +186,42 @@ fn look(signal: Option<Signal>, head: &Parts) -> Result<(Signal, Option<Encoding
             Err(Failed::fault(Fault::Encoding, status))
         }
     }
+}
+
+/// The content coding. One that stands in several lines, or is no text, is a list of them or
+/// worse, and not supported.
+fn coding(headers: &HeaderMap) -> Result<Option<Encoding>, Unsupported> {
+    let mut values = headers.get_all(header::CONTENT_ENCODING).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) => compression::parse_coding(value.to_str().map_err(|_| Unsupported)?),
+        (Some(_), Some(_)) => Err(Unsupported),
+    }
+}
+
+/// Whether the client of this refused request may be sending its body still. Over HTTP/2 a reset
+/// of the stream says all that there is to say, and a client that asked whether it may send
+/// (`Expect: 100-continue`) has been told.
+fn is_worth_draining(head: &request::Parts, body: &Incoming) -> bool {
+    head.version < Version::HTTP_2
+        && !head.headers.contains_key(header::EXPECT)
+        && !body.is_end_stream()
+}
+
+/// Reads a body that nobody wants.
+async fn drain(mut body: Incoming) {
+    let (time, bytes) = DRAIN;
+    let read = async {
+        let mut left = bytes;
+        while let Ok(Some(chunk)) = next_data(&mut body).await {
+            let Some(still) = left.checked_sub(chunk.len()) else {
+                return;
+            };
+            left = still;
+        }
+    };
+    // Whichever comes first, the connection is closed if the body has not ended.
+    timeout(time, read).await.ok();
 }
 
 /// The path, with a doubled slash at its front taken for one: clients make it of a base that
@@ -234,8 +258,7 @@ fn success(accepted: &Accepted) -> Response<Full<Bytes>> {
 fn failure(failed: &Failed, json: bool) -> Response<Full<Bytes>> {
     let status = &failed.status;
     let (kind, body) = if json {
-        let body = json!({"code": status.code.number(), "message": status.message});
-        (JSON, body.to_string().into())
+        (JSON, status.encode_json())
     } else {
         (PROTOBUF, status.encode())
     };

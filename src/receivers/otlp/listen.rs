@@ -1,6 +1,7 @@
 //! The listeners of an OTLP receiver, and what each of their connections is bounded by.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -69,6 +70,7 @@ impl Listeners {
                 let http = Http {
                     intake: intake.clone(),
                     limit,
+                    read_timeout: config.read_timeout,
                     metrics,
                 };
                 serve_http(listener, &config, http, &windows, drain.clone()).await;
@@ -92,8 +94,8 @@ async fn serve_grpc(
     drain: Drain,
 ) {
     let grpc = Arc::new(grpc);
-    let limits = limits(&config.keepalive, windows);
-    serve(listener, limits, drain, move |_peer| {
+    let limits = limits(&config.keepalive, PATIENCE, windows);
+    serve(listener, limits, drain, move |_peer, traffic| {
         let window = windows.open();
         let mut builder = Builder::new(TokioExecutor::new()).http2_only();
         http2(&mut builder, &window, config.max_concurrent_streams);
@@ -102,7 +104,13 @@ async fn serve_grpc(
         let service = service_fn(move |request| {
             // As long as the connection lives, its window is paid for.
             let _held = &held;
-            Arc::clone(&grpc).serve(request)
+            let under_way = traffic.begin();
+            let answer = Arc::clone(&grpc).serve(request);
+            async move {
+                let answer = answer.await;
+                drop(under_way);
+                answer
+            }
         });
         (builder, service)
     })
@@ -117,8 +125,8 @@ async fn serve_http(
     drain: Drain,
 ) {
     let http = Arc::new(http);
-    let limits = limits(&config.keepalive, windows);
-    serve(listener, limits, drain, move |_peer| {
+    let limits = limits(&config.keepalive, config.read_header_timeout, windows);
+    serve(listener, limits, drain, move |_peer, traffic| {
         let window = windows.open();
         let mut builder = Builder::new(TokioExecutor::new());
         http2(&mut builder, &window, HTTP_STREAMS);
@@ -131,12 +139,21 @@ async fn serve_http(
         let http = Arc::clone(&http);
         let service = service_fn(move |request| {
             let _held = &held;
-            Arc::clone(&http).serve(request)
+            let under_way = traffic.begin();
+            let answer = Arc::clone(&http).serve(request);
+            async move {
+                let answer = answer.await;
+                drop(under_way);
+                answer
+            }
         });
         (builder, service)
     })
     .await;
 }
+
+/// How long a gRPC connection may be open before its first call.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The largest frame that a client may send. Large frames are most of what makes a pass-through
 /// cheap; clients that pin theirs to 16 KiB are free to.
@@ -158,6 +175,10 @@ const HTTP1_BUFFER: usize = 256 << 10;
 
 /// The longest list of headers.
 const MAX_HEADERS: u32 = 16 << 10;
+
+/// So many streams may be reset by the client before we came to see them, or by us for its
+/// mistakes, before the connection is given up (CVE-2023-44487 and its kin).
+const MAX_RESETS: (usize, usize) = (128, 1024);
 
 /// Flow-control windows are memory that a client can fill before anybody reads: they are paid
 /// for out of the budget, and all of them together take no more than a quarter of it.
@@ -208,7 +229,7 @@ impl Windows {
     }
 }
 
-fn limits(keepalive: &KeepaliveConfig, windows: &Windows) -> Limits {
+fn limits(keepalive: &KeepaliveConfig, patience: Duration, windows: &Windows) -> Limits {
     let max_connections = match keepalive.max_connections {
         0 => windows.affordable().max(64),
         set => set,
@@ -216,6 +237,7 @@ fn limits(keepalive: &KeepaliveConfig, windows: &Windows) -> Limits {
     Limits {
         max_connections,
         max_age: keepalive.max_connection_age,
+        patience,
         grace: keepalive.max_connection_age_grace,
     }
 }
@@ -230,5 +252,7 @@ fn http2(builder: &mut Builder<TokioExecutor>, window: &Window, streams: u32) {
         .initial_connection_window_size(window)
         .max_concurrent_streams(streams)
         .max_header_list_size(MAX_HEADERS)
+        .max_pending_accept_reset_streams(MAX_RESETS.0)
+        .max_local_error_reset_streams(MAX_RESETS.1)
         .auto_date_header(false);
 }

@@ -62,9 +62,13 @@ pub struct HttpConfig {
     /// The largest request, uncompressed.
     #[serde(default = "default_request_limit")]
     pub max_request_body_size: ByteSize,
-    /// The longest that a client may take to send its headers.
-    #[serde(default = "default_header_timeout", with = "units::duration")]
+    /// The longest that a client may take to send its headers, counted from the end of the
+    /// request before: so long may an HTTP/1.1 connection be idle, too.
+    #[serde(default = "default_read_timeout", with = "units::duration")]
     pub read_header_timeout: Duration,
+    /// The longest that a client may take to send its body, once it is let in.
+    #[serde(default = "default_read_timeout", with = "units::duration")]
+    pub read_timeout: Duration,
     /// Limits of each connection.
     #[serde(default)]
     pub keepalive: KeepaliveConfig,
@@ -102,8 +106,10 @@ fn default_streams() -> u32 {
     128
 }
 
-fn default_header_timeout() -> Duration {
-    Duration::from_secs(10)
+/// As the Collector has it. Many clients send once a minute and would rather not connect anew
+/// each time.
+fn default_read_timeout() -> Duration {
+    Duration::from_secs(60)
 }
 
 impl From<ValidationConfig> for Validation {

@@ -24,8 +24,8 @@ pub struct Corked {
     read: BytesMut,
     /// Written, not given to the kernel yet.
     written: BytesMut,
-    /// Something was written since the last flush.
-    fresh: bool,
+    /// A flush of what is written was put off until the next turn, which is asked for.
+    put_off: bool,
 }
 
 /// Reads into less room than this are served from a buffer of this size, in bytes.
@@ -45,7 +45,7 @@ impl Corked {
             stream,
             read: BytesMut::new(),
             written: BytesMut::new(),
-            fresh: false,
+            put_off: false,
         }
     }
 
@@ -66,6 +66,7 @@ impl Corked {
             self.written.advance(count);
         }
         self.written = BytesMut::new();
+        self.put_off = false;
         Poll::Ready(Ok(()))
     }
 
@@ -83,16 +84,13 @@ impl Corked {
             if gathered > 0 {
                 all.push(IoSlice::new(&self.written));
             }
-            all.extend(
-                slices
-                    .iter()
-                    .take(SLICES - 1)
-                    .map(|slice| IoSlice::new(slice)),
-            );
+            let full = slices.iter().filter(|slice| !slice.is_empty());
+            all.extend(full.take(SLICES - 1).map(|slice| IoSlice::new(slice)));
             let count = ready!(stream.poll_write_vectored(cx, &all))?;
             drop(all);
             if count > gathered {
                 self.written = BytesMut::new();
+                self.put_off = false;
                 return Poll::Ready(Ok(count - gathered));
             }
             if count == 0 {
@@ -147,7 +145,6 @@ impl Write for Corked {
         for buf in bufs {
             self.written.extend_from_slice(buf);
         }
-        self.fresh = count > 0 || self.fresh;
         Poll::Ready(Ok(count))
     }
 
@@ -156,9 +153,12 @@ impl Write for Corked {
     }
 
     /// The first flush behind a write only asks for another turn of the task, in which whoever
-    /// drives the connection flushes again: what is written until then goes along.
+    /// drives the connection flushes again: what is written until then goes along. The second
+    /// one is in earnest, whatever was written in between, so that steady small writes cannot
+    /// put it off for ever.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if std::mem::take(&mut self.fresh) {
+        if !self.written.is_empty() && !self.put_off {
+            self.put_off = true;
             cx.waker().wake_by_ref();
             return Poll::Ready(Ok(()));
         }
@@ -170,3 +170,6 @@ impl Write for Corked {
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests;
