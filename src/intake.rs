@@ -11,7 +11,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use rand::Rng;
-use serde::Deserialize;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout_at};
@@ -20,7 +19,10 @@ use crate::budget::{Budget, Reservation, Unpaid};
 use crate::net::compression::Encoding;
 use crate::otlp::Signal;
 use crate::telemetry::metrics::Refusal;
-use crate::units::{self, ByteSize};
+
+mod config;
+
+pub use config::{Acknowledge, IntakeConfig, MemoryBudget};
 
 /// The door of one receiver: cloning it shares it.
 #[derive(Clone)]
@@ -354,62 +356,4 @@ fn draining() -> Refused {
 /// Up to a quarter more, so that clients that were refused together do not return together.
 pub fn jittered(delay: Duration) -> Duration {
     delay.mul_f64(1.0 + rand::rng().random_range(0.0..0.25))
-}
-
-/// `[intake]`
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct IntakeConfig {
-    /// All telemetry held in memory, in bytes; `"auto"` is a share of the memory limit.
-    pub memory_budget: MemoryBudget,
-    /// How long a request is held, when there is no room, before it is refused.
-    #[serde(with = "units::duration")]
-    pub max_wait: Duration,
-    /// What a success answer means.
-    pub acknowledge: Acknowledge,
-    /// How many requests may be held at once.
-    pub max_held: usize,
-}
-
-impl Default for IntakeConfig {
-    fn default() -> Self {
-        Self {
-            memory_budget: MemoryBudget::Auto,
-            max_wait: Duration::from_secs(8),
-            acknowledge: Acknowledge::Queued,
-            max_held: 1024,
-        }
-    }
-}
-
-/// `memory_budget = "auto"` or a size.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MemoryBudget {
-    /// From the container's memory limit, or the machine's memory.
-    Auto,
-    /// As said.
-    Fixed(ByteSize),
-}
-
-impl<'de> Deserialize<'de> for MemoryBudget {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let wanted = "a size with its unit, such as \"64MiB\", or \"auto\"";
-        let text = units::text(deserializer, wanted)?;
-        if text == "auto" {
-            return Ok(Self::Auto);
-        }
-        units::parse_bytes(&text)
-            .map(|bytes| Self::Fixed(ByteSize(bytes)))
-            .map_err(|problem| serde::de::Error::custom(format!("{problem}, or \"auto\"")))
-    }
-}
-
-/// What a success answer means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Acknowledge {
-    /// It waits in the queue of every required exporter.
-    Queued,
-    /// Every required exporter's destination has it.
-    Delivered,
 }

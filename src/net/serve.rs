@@ -13,7 +13,7 @@ use hyper_util::rt::TokioExecutor;
 use hyper_util::server::conn::auto::Builder;
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::corked::Corked;
 use super::dial::replace_at;
@@ -28,6 +28,8 @@ pub struct Limits {
     pub max_connections: usize,
     /// The age at which a connection is asked to go; zero is never.
     pub max_age: Duration,
+    /// How long a connection may be open before its first request; it is asked to go then, too.
+    pub patience: Duration,
     /// How long it may then take to finish what it began.
     pub grace: Duration,
 }
@@ -53,6 +55,18 @@ impl Traffic {
         UnderWay(Arc::clone(self))
     }
 
+    fn spoke(&self) -> bool {
+        self.spoke.load(Ordering::Relaxed)
+    }
+
+    /// Waits until it is clear that nothing is said here.
+    async fn silence(&self, patience: Duration) {
+        sleep(patience).await;
+        if self.spoke() {
+            std::future::pending::<()>().await;
+        }
+    }
+
     fn is_idle(&self) -> bool {
         self.under_way.load(Ordering::Relaxed) == 0
     }
@@ -60,7 +74,7 @@ impl Traffic {
     /// How long the connection may take to say goodbye. One that never spoke, such as a probe
     /// that only connects, would not notice that it is asked to.
     fn grace(&self, grace: Duration) -> Duration {
-        if self.spoke.load(Ordering::Relaxed) {
+        if self.spoke() {
             grace
         } else {
             grace.min(SHORT_GRACE)
@@ -177,6 +191,10 @@ where
         () = sleep_until(old.unwrap_or_else(Instant::now)), if old.is_some() => {
             connection.as_mut().graceful_shutdown();
             timeout(traffic.grace(limits.grace), connection.as_mut()).await.ok()
+        }
+        () = traffic.silence(limits.patience) => {
+            connection.as_mut().graceful_shutdown();
+            timeout(SHORT_GRACE, connection.as_mut()).await.ok()
         }
         () = places.asked_for(&traffic) => {
             connection.as_mut().graceful_shutdown();

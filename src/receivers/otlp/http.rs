@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout};
 use super::body::{Joined, ReadError, in_time, next_data};
 use super::refusal::Failed;
 use crate::intake::{self, Accepted, Admission, Intake, Refused};
-use crate::net::compression::{self, Encoding};
+use crate::net::compression::{self, Encoding, Unsupported};
 use crate::otlp::Signal;
 use crate::otlp::response;
 use crate::otlp::status::{GrpcCode, Status, retry_after_header};
@@ -169,13 +169,6 @@ fn look(
         let status = Status::new(GrpcCode::Unimplemented, problem);
         return Err(Failed::fault(Fault::NoSuchPath, status));
     };
-    if head.headers.contains_key(header::TRANSFER_ENCODING)
-        && head.headers.contains_key(header::CONTENT_LENGTH)
-    {
-        // Whoever reads it otherwise than we do sees other requests (RFC 9112 section 6.3).
-        let problem = "content-length and transfer-encoding contradict each other";
-        return Err(Failed::invalid(Fault::Framing, problem));
-    }
     if head.method != Method::POST {
         let status = Status::new(GrpcCode::Internal, "only POST is served here");
         return Err(Failed::fault(Fault::Method, status));
@@ -185,15 +178,24 @@ fn look(
         let status = Status::new(GrpcCode::InvalidArgument, problem);
         return Err(Failed::fault(Fault::MediaType, status));
     }
-    let coding = head.headers.get(header::CONTENT_ENCODING);
-    let coding = coding.map_or(Ok(""), |value| value.to_str().map_err(|_| "?"));
-    match compression::parse_coding(coding.unwrap_or("?")) {
+    match coding(&head.headers) {
         Ok(encoding) => Ok((signal, encoding)),
         Err(_unsupported) => {
             let problem = "the content encoding is not supported: use gzip or zstd";
             let status = Status::new(GrpcCode::InvalidArgument, problem);
             Err(Failed::fault(Fault::Encoding, status))
         }
+    }
+}
+
+/// The content coding. One that stands in several lines, or is no text, is a list of them or
+/// worse, and not supported.
+fn coding(headers: &HeaderMap) -> Result<Option<Encoding>, Unsupported> {
+    let mut values = headers.get_all(header::CONTENT_ENCODING).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) => compression::parse_coding(value.to_str().map_err(|_| Unsupported)?),
+        (Some(_), Some(_)) => Err(Unsupported),
     }
 }
 

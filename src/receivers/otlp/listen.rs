@@ -1,6 +1,7 @@
 //! The listeners of an OTLP receiver, and what each of their connections is bounded by.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -93,7 +94,7 @@ async fn serve_grpc(
     drain: Drain,
 ) {
     let grpc = Arc::new(grpc);
-    let limits = limits(&config.keepalive, windows);
+    let limits = limits(&config.keepalive, PATIENCE, windows);
     serve(listener, limits, drain, move |_peer, traffic| {
         let window = windows.open();
         let mut builder = Builder::new(TokioExecutor::new()).http2_only();
@@ -124,7 +125,7 @@ async fn serve_http(
     drain: Drain,
 ) {
     let http = Arc::new(http);
-    let limits = limits(&config.keepalive, windows);
+    let limits = limits(&config.keepalive, config.read_header_timeout, windows);
     serve(listener, limits, drain, move |_peer, traffic| {
         let window = windows.open();
         let mut builder = Builder::new(TokioExecutor::new());
@@ -151,6 +152,9 @@ async fn serve_http(
     .await;
 }
 
+/// How long a gRPC connection may be open before its first call.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// The largest frame that a client may send. Large frames are most of what makes a pass-through
 /// cheap; clients that pin theirs to 16 KiB are free to.
 const MAX_FRAME: u32 = 1 << 20;
@@ -173,7 +177,7 @@ const MAX_HEADERS: u32 = 16 << 10;
 
 /// So many streams may be reset by the client before we came to see them, or by us for its
 /// mistakes, before the connection is given up (CVE-2023-44487 and its kin).
-const MAX_RESETS: (usize, usize) = (20, 1024);
+const MAX_RESETS: (usize, usize) = (128, 1024);
 
 /// Flow-control windows are memory that a client can fill before anybody reads: they are paid
 /// for out of the budget, and all of them together take no more than a quarter of it.
@@ -224,7 +228,7 @@ impl Windows {
     }
 }
 
-fn limits(keepalive: &KeepaliveConfig, windows: &Windows) -> Limits {
+fn limits(keepalive: &KeepaliveConfig, patience: Duration, windows: &Windows) -> Limits {
     let max_connections = match keepalive.max_connections {
         0 => windows.affordable().max(64),
         set => set,
@@ -232,6 +236,7 @@ fn limits(keepalive: &KeepaliveConfig, windows: &Windows) -> Limits {
     Limits {
         max_connections,
         max_age: keepalive.max_connection_age,
+        patience,
         grace: keepalive.max_connection_age_grace,
     }
 }

@@ -2,8 +2,6 @@
 //! every shape.
 
 mod requests;
-#[path = "../../../../tests/support/requests.rs"]
-mod shapes;
 
 use std::io;
 use std::path::Path;
@@ -18,6 +16,7 @@ use tokio::time::Instant;
 use super::numbers::Time;
 use super::*;
 use crate::batch::Context;
+use crate::otlp::requests as shapes;
 use crate::otlp::wire::write_bytes;
 use crate::otlp::{Signal, schema};
 
