@@ -203,7 +203,7 @@ impl Intake {
         if *self.door.closed.borrow() {
             return Err(draining());
         }
-        if bytes > self.most() {
+        if bytes > self.budget.most() {
             return Err(self.above_budget());
         }
         let gates = self
@@ -276,11 +276,15 @@ impl Intake {
         let expected = self.expected().saturating_mul(7) / 8;
         let expected = expected.max(bytes).clamp(MIN_EXPECTED, MAX_EXPECTED);
         self.expected.store(expected, Ordering::Relaxed);
-        if bytes > self.most() {
-            return Err(self.above_budget());
-        }
         if bytes > paid {
-            return self.grow(admission, bytes - paid).await;
+            if let Ok(more) = self.budget.try_reserve(bytes - paid) {
+                admission.reservation.merge(more);
+                return Ok(());
+            }
+            // It waits for the whole of it with empty hands: requests that each hold a part
+            // would wait for each other.
+            admission.reservation.shrink_to(0);
+            return self.grow(admission, bytes, bytes).await;
         }
         admission.reservation.shrink_to(bytes);
         Ok(())
@@ -297,9 +301,21 @@ impl Intake {
         }
     }
 
-    /// Pays for `bytes` more of a body whose length was not declared.
-    pub async fn grow(&self, admission: &mut Admission, bytes: usize) -> Result<(), Refused> {
-        match timeout_at(admission.deadline, self.budget.reserve(bytes)).await {
+    /// Pays for `needed` bytes more, and for as many as are `wished` if one request may have
+    /// so much.
+    pub async fn grow(
+        &self,
+        admission: &mut Admission,
+        needed: usize,
+        wished: usize,
+    ) -> Result<(), Refused> {
+        let paid = admission.reservation.bytes();
+        let allowed = self.budget.most().saturating_sub(paid);
+        if needed > allowed {
+            return Err(self.above_budget());
+        }
+        let more = self.budget.reserve(wished.clamp(needed, allowed));
+        match timeout_at(admission.deadline, more).await {
             Ok(Ok(more)) => {
                 admission.reservation.merge(more);
                 Ok(())
@@ -328,15 +344,10 @@ impl Intake {
         timeout_at(deadline.max(Instant::now()), room_and_budget).await
     }
 
-    /// The largest request that the budget can pay for, in bytes: a quarter may be taken by
-    /// flow-control windows for good, and one that waits for more would stop all behind it.
-    fn most(&self) -> usize {
-        let limit = self.budget.limit();
-        usize::try_from(limit - limit / 4).unwrap_or(usize::MAX)
-    }
-
     fn above_budget(&self) -> Refused {
-        Refused::TooLarge { limit: self.most() }
+        Refused::TooLarge {
+            limit: self.budget.most(),
+        }
     }
 
     fn overloaded(&self, why: Refusal, gates: &[Gate]) -> Refused {
@@ -363,4 +374,111 @@ pub fn draining() -> Refused {
 /// Up to a quarter more, so that clients that were refused together do not return together.
 pub fn jittered(delay: Duration) -> Duration {
     delay.mul_f64(1.0 + rand::rng().random_range(0.0..0.25))
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    /// A door in front of nothing: what passes it is never acknowledged.
+    fn intake(budget: u64) -> (Intake, Arc<Door>) {
+        let door = Arc::new(Door::new(&IntakeConfig::default()));
+        let onward: Onward = Arc::new(|request| {
+            let kept = async move {
+                let _request = request;
+                std::future::pending().await
+            };
+            kept.boxed()
+        });
+        let gates = Signal::ALL.map(|_| Vec::new());
+        let budget = Budget::new(budget);
+        let intake = Intake::new(budget, Arc::clone(&door), gates, vec![], onward);
+        (intake, door)
+    }
+
+    async fn admit(intake: &Intake, bytes: usize) -> Result<Admission, Refused> {
+        let deadline = intake.deadline(None);
+        intake.admit(Signal::Logs, bytes, deadline).await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_is_held_until_there_is_room() {
+        let (intake, door) = intake(1000);
+        let first = admit(&intake, 700).await.unwrap();
+        let mut second = Box::pin(admit(&intake, 700));
+        assert!(futures_util::poll!(&mut second).is_pending());
+        assert_eq!(door.held(), 1);
+        drop(first);
+        assert_eq!(second.await.unwrap().reservation.bytes(), 700);
+        assert_eq!(door.held(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_is_refused_when_it_was_held_for_as_long_as_may_be() {
+        let (intake, _door) = intake(1000);
+        let _first = admit(&intake, 700).await.unwrap();
+        let begun = Instant::now();
+        let refused = admit(&intake, 700).await.unwrap_err();
+        assert_eq!(Instant::now() - begun, Duration::from_secs(8));
+        let why = |refused| match refused {
+            Refused::Overloaded { why, .. } => why,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(why(refused), Refusal::Budget);
+        // And within 80 % of a client's own patience.
+        let deadline = intake.deadline(Some(Duration::from_secs(5)));
+        assert_eq!(deadline - Instant::now(), Duration::from_secs(4));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn requests_that_turn_out_larger_do_not_wait_for_each_other() {
+        let (intake, _door) = intake(1000);
+        let mut first = admit(&intake, 400).await.unwrap();
+        let mut second = admit(&intake, 400).await.unwrap();
+        let mut one = Box::pin(intake.settle_length(&mut first, 700));
+        let mut other = Box::pin(intake.settle_length(&mut second, 700));
+        assert!(futures_util::poll!(&mut one).is_pending());
+        assert!(futures_util::poll!(&mut other).is_pending());
+        assert_eq!(one.await, Ok(()));
+        drop(first);
+        assert_eq!(other.await, Ok(()));
+        assert_eq!(second.reservation.bytes(), 700);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_can_never_be_paid_for_stops_nobody() {
+        let (intake, _door) = intake(1000);
+        let mut admission = admit(&intake, 400).await.unwrap();
+        let too_large = Refused::TooLarge { limit: 750 };
+        let grown = intake.grow(&mut admission, 351, 351).await;
+        assert_eq!(grown, Err(too_large.clone()));
+        assert_eq!(intake.grow(&mut admission, 300, 5000).await, Ok(()));
+        assert_eq!(admission.reservation.bytes(), 750);
+        assert_eq!(admit(&intake, 751).await.unwrap_err(), too_large);
+        assert!(admit(&intake, 250).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn closing_the_door_refuses_whoever_waits() {
+        let (intake, door) = intake(1000);
+        let admission = admit(&intake, 700).await.unwrap();
+        let mut held = Box::pin(admit(&intake, 700));
+        let mut submitted = Box::pin(intake.submit(Request {
+            signal: Signal::Logs,
+            body: Bytes::new(),
+            encoding: None,
+            limit: 0,
+            reservation: admission.reservation,
+            deadline: admission.deadline,
+        }));
+        assert!(futures_util::poll!(&mut held).is_pending());
+        assert!(futures_util::poll!(&mut submitted).is_pending());
+        door.close();
+        let is_draining = |refused| matches!(refused, Refused::Draining { .. });
+        assert!(is_draining(held.await.unwrap_err()));
+        assert!(is_draining(submitted.await.unwrap_err()));
+        assert!(is_draining(admit(&intake, 1).await.unwrap_err()));
+    }
 }

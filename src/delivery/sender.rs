@@ -192,20 +192,16 @@ impl Sender {
     /// in halves, unless everything is refused lately.
     fn refused(&mut self, shipment: Shipment, cause: &str) {
         self.refusals = self.refusals.saturating_add(1);
-        let whole = if self.refusals > MOST_HALVINGS {
-            Err(shipment)
+        let (shipment, other_half) = if self.refusals > MOST_HALVINGS {
+            (shipment, None)
         } else {
             shipment.halve()
         };
-        let shipment = match whole {
-            Ok(halves) => {
-                for half in halves {
-                    self.lane.put_back(half);
-                }
-                return;
-            }
-            Err(shipment) => shipment,
-        };
+        if let Some(other_half) = other_half {
+            self.lane.put_back(shipment);
+            self.lane.put_back(other_half);
+            return;
+        }
         limited!(
             error,
             exporter = %self.lane.name,
@@ -335,3 +331,6 @@ async fn try_once(
         }),
     }
 }
+
+#[cfg(test)]
+mod tests;

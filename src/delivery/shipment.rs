@@ -61,11 +61,11 @@ impl Shipment {
         Some(whole)
     }
 
-    /// The two halves of a shipment of several requests; the error is one that cannot be halved.
-    pub fn halve(mut self) -> Result<[Self; 2], Self> {
+    /// The two halves of a shipment of several requests; one of a single request stays whole.
+    pub fn halve(mut self) -> (Self, Option<Self>) {
         let requests = self.batch.chunks.len();
         if requests < 2 || self.receipt.claims() != requests {
-            return Err(self);
+            return (self, None);
         }
         let receipt = self.receipt.split_off_claims(requests / 2);
         let batch = Batch {
@@ -80,7 +80,7 @@ impl Shipment {
             rooms: self.rooms.clone(),
             ..self
         };
-        Ok([front, self])
+        (front, Some(self))
     }
 }
 

@@ -34,8 +34,20 @@ pub async fn offer(
             offers.push((Arc::clone(lane), batch.clone(), None));
         }
     }
-    for (lane, batch, room) in &mut offers {
-        *room = find_room(lane, batch.bytes(), deadline).await?;
+    // Every request asks lanes in the order of their names, and each lane once for all that it
+    // is to take: no two requests hold what the other waits for, and none waits for itself.
+    offers.sort_by(|(one, ..), (other, ..)| one.name.cmp(&other.name));
+    for to_one_lane in offers.chunk_by_mut(|(one, ..), (other, ..)| Arc::ptr_eq(one, other)) {
+        let bytes = to_one_lane.iter().map(|(_, batch, _)| batch.bytes()).sum();
+        let Some((lane, ..)) = to_one_lane.first() else {
+            continue;
+        };
+        let Some(mut room) = find_room(lane, bytes, deadline).await? else {
+            continue;
+        };
+        for (_, batch, share) in to_one_lane {
+            *share = Some(room.split_off(batch.bytes()));
+        }
     }
     let settlement = match acknowledge {
         Acknowledge::Queued => None,
@@ -55,8 +67,7 @@ impl Taken {
     }
 }
 
-/// Lanes are asked in the order of the configuration by every request, so that no two requests
-/// hold what the other waits for.
+/// Room in a lane that refuses; `None` for one that makes room when it is pushed to.
 async fn find_room(
     lane: &Lane,
     bytes: usize,

@@ -1,7 +1,11 @@
 //! A running daemon: started from the text of a configuration, asked by its admin side, stopped
 //! by signals. Whoever includes this file has `process` in scope.
 
-#![allow(dead_code, reason = "each test that includes it uses a part")]
+#![allow(
+    dead_code,
+    clippy::print_stderr,
+    reason = "each test that includes it uses a part; the log of a test that fails is shown"
+)]
 
 use std::fs;
 use std::io::{Read, Write};
