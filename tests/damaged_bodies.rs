@@ -321,8 +321,9 @@ async fn every_damaged_body_gets_its_answer_and_nothing_unreadable_is_forwarded(
     let capture = Capture::start().await;
     let sections = SECTIONS.replace("SINK", &capture.address.to_string());
     let daemon = Daemon::start(&Setup {
+        grpc: ", max_recv_msg_size = \"4MiB\"",
+        http: ", max_request_body_size = \"4MiB\"",
         sections: &sections,
-        ..Setup::default()
     });
     let stop = Arc::<AtomicBool>::default();
     let valid = valid_traffic(H2::connect(daemon.grpc).await, Arc::clone(&stop));
@@ -378,7 +379,7 @@ async fn every_damaged_body_gets_its_answer_and_nothing_unreadable_is_forwarded(
     assert!(refused > count / 3, "{refused}");
     // A bomb that lies about its size inflates up to the limit before it is known for one.
     let grown = daemon.memory("VmHWM") - flat;
-    assert!(grown < 96 << 20, "{grown} bytes");
+    assert!(grown < 32 << 20, "{grown} bytes");
     until("everything is delivered", || {
         let account = &daemon.status()["ledger"];
         SIGNALS

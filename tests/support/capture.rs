@@ -31,6 +31,7 @@ impl Capture {
         tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
+                stream.set_nodelay(true).unwrap();
                 let keep = Arc::clone(&keep);
                 let service = service_fn(move |request| answer(request, Arc::clone(&keep)));
                 let builder = http2::Builder::new(TokioExecutor::new());
