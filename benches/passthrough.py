@@ -4,7 +4,8 @@
 In turn, round after round, on the same CPUs: bench load -> CONTENDER -> bench sink. For each
 contender it prints items a second, CPU seconds of its process per million items, the ratio of
 that to the proxy's in the same round, resident memory idle and at its peak, and latencies. Every
-item that was acknowledged must arrive at the sink; what is missing is in the table.
+item that was acknowledged must arrive at the sink; what is missing is in the table, and with the
+proxy or otlpd makes the exit code 1.
 
     benches/passthrough.py                                  # proxy and otlpd, scenario grpc
     benches/passthrough.py --contenders proxy,otlpd,collector,rotel --scenarios all
@@ -121,7 +122,8 @@ def options():
     add("--rounds", type=int, default=3)
     add("--seconds", type=float, default=5)
     add("--rate", type=float, default=100_000, help="items a second in scenario small")
-    add("--cpus", default="0,1", help="the CPUs on which everything runs")
+    two = ",".join(str(cpu) for cpu in sorted(os.sched_getaffinity(0))[:2])
+    add("--cpus", default=two, help="the CPUs on which everything runs (default: the first two)")
     add("--json", type=pathlib.Path, help="write all results here as well")
     return parser.parse_args()
 
@@ -310,6 +312,8 @@ def medians(rows):
 
 
 def main():
+    # As Ctrl-C does: whatever was started is stopped.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     given = options()
     scenarios = list(SCENARIOS) if given.scenarios == "all" else given.scenarios.split(",")
     for scenario in scenarios:
@@ -336,6 +340,8 @@ def main():
         print(line(row))
     if given.json:
         given.json.write_text(json.dumps({"rounds": rows, "medians": table}, indent=1) + "\n")
+    if any(row["missing"] for row in table if row["contender"] in ("proxy", "otlpd")):
+        sys.exit("acknowledged items are missing")
 
 
 if __name__ == "__main__":

@@ -45,6 +45,12 @@ impl Budget {
         self.limit
     }
 
+    /// The most that one request may ever reserve, in bytes: a quarter may be taken by
+    /// flow-control windows for good, and one that waits for more would stop all behind it.
+    pub fn most(&self) -> usize {
+        usize::try_from(self.limit - self.limit / 4).unwrap_or(usize::MAX)
+    }
+
     /// What is reserved now, in bytes.
     pub fn used(&self) -> u64 {
         self.limit
@@ -149,6 +155,13 @@ impl Reservation {
             (mine @ None, theirs) => *mine = theirs,
             (Some(_), None) => {}
         }
+    }
+
+    /// Splits off a reservation of `bytes`; of all there is, if that is less.
+    pub fn split_off(&mut self, bytes: usize) -> Self {
+        let bytes = bytes.min(self.bytes());
+        let permit = self.permit.as_mut().and_then(|permit| permit.split(bytes));
+        Self { permit }
     }
 
     /// Gives back all above `bytes`.

@@ -11,15 +11,18 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use rand::Rng;
-use serde::Deserialize;
 use tokio::sync::{Semaphore, watch};
+use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout_at};
 
 use crate::budget::{Budget, Reservation, Unpaid};
 use crate::net::compression::Encoding;
 use crate::otlp::Signal;
 use crate::telemetry::metrics::Refusal;
-use crate::units::{self, ByteSize};
+
+mod config;
+
+pub use config::{Acknowledge, IntakeConfig, MemoryBudget};
 
 /// The door of one receiver: cloning it shares it.
 #[derive(Clone)]
@@ -52,6 +55,8 @@ pub struct Door {
 pub struct Gate {
     /// The room of the queue.
     pub room: Budget,
+    /// Whether it holds clients for as long as they wait themselves.
+    pub waits: bool,
     /// How long until there is likely room again.
     pub retry_after: Box<dyn Fn() -> Duration + Send + Sync>,
     /// Told that a client found no room in time.
@@ -150,7 +155,7 @@ impl Door {
         }
     }
 
-    /// Refuses every request from now on, those that are held first.
+    /// Refuses every request from now on, and those that wait for room or for delivery.
     pub fn close(&self) {
         self.closed.send_replace(true);
     }
@@ -198,6 +203,9 @@ impl Intake {
         if *self.door.closed.borrow() {
             return Err(draining());
         }
+        if bytes > self.budget.most() {
+            return Err(self.above_budget());
+        }
         let gates = self
             .gates
             .get(signal as usize)
@@ -222,7 +230,7 @@ impl Intake {
         };
         let mut closed = self.door.closed.subscribe();
         let held = tokio::select! {
-            held = timeout_at(deadline, self.hold(gates, bytes)) => held,
+            held = self.hold(gates, bytes, deadline) => held,
             _ = closed.wait_for(|closed| *closed) => return Err(draining()),
         };
         match held {
@@ -269,20 +277,45 @@ impl Intake {
         let expected = expected.max(bytes).clamp(MIN_EXPECTED, MAX_EXPECTED);
         self.expected.store(expected, Ordering::Relaxed);
         if bytes > paid {
-            return self.grow(admission, bytes - paid).await;
+            if let Ok(more) = self.budget.try_reserve(bytes - paid) {
+                admission.reservation.merge(more);
+                return Ok(());
+            }
+            // It waits for the whole of it with empty hands: requests that each hold a part
+            // would wait for each other.
+            admission.reservation.shrink_to(0);
+            return self.grow(admission, bytes, bytes).await;
         }
         admission.reservation.shrink_to(bytes);
         Ok(())
     }
 
-    /// Carries a request that was read into the pipelines; returns when it is acknowledged.
+    /// Carries a request that was read into the pipelines; returns when it is acknowledged, or
+    /// when the door is closed before it is.
     pub async fn submit(&self, request: Request) -> Result<Accepted, Refused> {
-        (self.onward)(request).await
+        let mut closed = self.door.closed.subscribe();
+        tokio::select! {
+            biased;
+            outcome = (self.onward)(request) => outcome,
+            _ = closed.wait_for(|closed| *closed) => Err(draining()),
+        }
     }
 
-    /// Pays for `bytes` more of a body whose length was not declared.
-    pub async fn grow(&self, admission: &mut Admission, bytes: usize) -> Result<(), Refused> {
-        match timeout_at(admission.deadline, self.budget.reserve(bytes)).await {
+    /// Pays for `needed` bytes more, and for as many as are `wished` if one request may have
+    /// so much.
+    pub async fn grow(
+        &self,
+        admission: &mut Admission,
+        needed: usize,
+        wished: usize,
+    ) -> Result<(), Refused> {
+        let paid = admission.reservation.bytes();
+        let allowed = self.budget.most().saturating_sub(paid);
+        if needed > allowed {
+            return Err(self.above_budget());
+        }
+        let more = self.budget.reserve(wished.clamp(needed, allowed));
+        match timeout_at(admission.deadline, more).await {
             Ok(Ok(more)) => {
                 admission.reservation.merge(more);
                 Ok(())
@@ -292,16 +325,28 @@ impl Intake {
         }
     }
 
-    async fn hold(&self, gates: &[Gate], bytes: usize) -> Result<Reservation, Unpaid> {
-        for gate in gates {
-            drop(gate.room.reserve(1).await?);
+    async fn hold(
+        &self,
+        gates: &[Gate],
+        bytes: usize,
+        deadline: Instant,
+    ) -> Result<Result<Reservation, Unpaid>, Elapsed> {
+        for gate in gates.iter().filter(|gate| gate.waits) {
+            // As long as the client itself waits: it ends this by going away.
+            drop(gate.room.reserve(1).await);
         }
-        self.budget.reserve(bytes).await
+        let room_and_budget = async {
+            for gate in gates.iter().filter(|gate| !gate.waits) {
+                drop(gate.room.reserve(1).await?);
+            }
+            self.budget.reserve(bytes).await
+        };
+        timeout_at(deadline.max(Instant::now()), room_and_budget).await
     }
 
     fn above_budget(&self) -> Refused {
         Refused::TooLarge {
-            limit: usize::try_from(self.budget.limit()).unwrap_or(usize::MAX),
+            limit: self.budget.most(),
         }
     }
 
@@ -319,7 +364,8 @@ impl Intake {
     }
 }
 
-fn draining() -> Refused {
+/// The refusal of a process that is shutting down.
+pub fn draining() -> Refused {
     Refused::Draining {
         retry_after: jittered(Duration::from_secs(1)),
     }
@@ -330,60 +376,109 @@ pub fn jittered(delay: Duration) -> Duration {
     delay.mul_f64(1.0 + rand::rng().random_range(0.0..0.25))
 }
 
-/// `[intake]`
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct IntakeConfig {
-    /// All telemetry held in memory, in bytes; `"auto"` is a share of the memory limit.
-    pub memory_budget: MemoryBudget,
-    /// How long a request is held, when there is no room, before it is refused.
-    #[serde(with = "units::duration")]
-    pub max_wait: Duration,
-    /// What a success answer means.
-    pub acknowledge: Acknowledge,
-    /// How many requests may be held at once.
-    pub max_held: usize,
-}
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
 
-impl Default for IntakeConfig {
-    fn default() -> Self {
-        Self {
-            memory_budget: MemoryBudget::Auto,
-            max_wait: Duration::from_secs(8),
-            acknowledge: Acknowledge::Queued,
-            max_held: 1024,
-        }
+    use super::*;
+
+    /// A door in front of nothing: what passes it is never acknowledged.
+    fn intake(budget: u64) -> (Intake, Arc<Door>) {
+        let door = Arc::new(Door::new(&IntakeConfig::default()));
+        let onward: Onward = Arc::new(|request| {
+            let kept = async move {
+                let _request = request;
+                std::future::pending().await
+            };
+            kept.boxed()
+        });
+        let gates = Signal::ALL.map(|_| Vec::new());
+        let budget = Budget::new(budget);
+        let intake = Intake::new(budget, Arc::clone(&door), gates, vec![], onward);
+        (intake, door)
     }
-}
 
-/// `memory_budget = "auto"` or a size.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MemoryBudget {
-    /// From the container's memory limit, or the machine's memory.
-    Auto,
-    /// As said.
-    Fixed(ByteSize),
-}
-
-impl<'de> Deserialize<'de> for MemoryBudget {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let wanted = "a size with its unit, such as \"64MiB\", or \"auto\"";
-        let text = units::text(deserializer, wanted)?;
-        if text == "auto" {
-            return Ok(Self::Auto);
-        }
-        units::parse_bytes(&text)
-            .map(|bytes| Self::Fixed(ByteSize(bytes)))
-            .map_err(|problem| serde::de::Error::custom(format!("{problem}, or \"auto\"")))
+    async fn admit(intake: &Intake, bytes: usize) -> Result<Admission, Refused> {
+        let deadline = intake.deadline(None);
+        intake.admit(Signal::Logs, bytes, deadline).await
     }
-}
 
-/// What a success answer means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Acknowledge {
-    /// It waits in the queue of every required exporter.
-    Queued,
-    /// Every required exporter's destination has it.
-    Delivered,
+    #[tokio::test(start_paused = true)]
+    async fn a_request_is_held_until_there_is_room() {
+        let (intake, door) = intake(1000);
+        let first = admit(&intake, 700).await.unwrap();
+        let mut second = Box::pin(admit(&intake, 700));
+        assert!(futures_util::poll!(&mut second).is_pending());
+        assert_eq!(door.held(), 1);
+        drop(first);
+        assert_eq!(second.await.unwrap().reservation.bytes(), 700);
+        assert_eq!(door.held(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_is_refused_when_it_was_held_for_as_long_as_may_be() {
+        let (intake, _door) = intake(1000);
+        let _first = admit(&intake, 700).await.unwrap();
+        let begun = Instant::now();
+        let refused = admit(&intake, 700).await.unwrap_err();
+        assert_eq!(Instant::now() - begun, Duration::from_secs(8));
+        let why = |refused| match refused {
+            Refused::Overloaded { why, .. } => why,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(why(refused), Refusal::Budget);
+        // And within 80 % of a client's own patience.
+        let deadline = intake.deadline(Some(Duration::from_secs(5)));
+        assert_eq!(deadline - Instant::now(), Duration::from_secs(4));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn requests_that_turn_out_larger_do_not_wait_for_each_other() {
+        let (intake, _door) = intake(1000);
+        let mut first = admit(&intake, 400).await.unwrap();
+        let mut second = admit(&intake, 400).await.unwrap();
+        let mut one = Box::pin(intake.settle_length(&mut first, 700));
+        let mut other = Box::pin(intake.settle_length(&mut second, 700));
+        assert!(futures_util::poll!(&mut one).is_pending());
+        assert!(futures_util::poll!(&mut other).is_pending());
+        assert_eq!(one.await, Ok(()));
+        drop(first);
+        assert_eq!(other.await, Ok(()));
+        assert_eq!(second.reservation.bytes(), 700);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_can_never_be_paid_for_stops_nobody() {
+        let (intake, _door) = intake(1000);
+        let mut admission = admit(&intake, 400).await.unwrap();
+        let too_large = Refused::TooLarge { limit: 750 };
+        let grown = intake.grow(&mut admission, 351, 351).await;
+        assert_eq!(grown, Err(too_large.clone()));
+        assert_eq!(intake.grow(&mut admission, 300, 5000).await, Ok(()));
+        assert_eq!(admission.reservation.bytes(), 750);
+        assert_eq!(admit(&intake, 751).await.unwrap_err(), too_large);
+        assert!(admit(&intake, 250).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn closing_the_door_refuses_whoever_waits() {
+        let (intake, door) = intake(1000);
+        let admission = admit(&intake, 700).await.unwrap();
+        let mut held = Box::pin(admit(&intake, 700));
+        let mut submitted = Box::pin(intake.submit(Request {
+            signal: Signal::Logs,
+            body: Bytes::new(),
+            encoding: None,
+            limit: 0,
+            reservation: admission.reservation,
+            deadline: admission.deadline,
+        }));
+        assert!(futures_util::poll!(&mut held).is_pending());
+        assert!(futures_util::poll!(&mut submitted).is_pending());
+        door.close();
+        let is_draining = |refused| matches!(refused, Refused::Draining { .. });
+        assert!(is_draining(held.await.unwrap_err()));
+        assert!(is_draining(submitted.await.unwrap_err()));
+        assert!(is_draining(admit(&intake, 1).await.unwrap_err()));
+    }
 }

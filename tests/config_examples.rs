@@ -24,6 +24,22 @@ type = "otlp"
 grpc = { endpoint = "127.0.0.1:4317" }
 http = { endpoint = "127.0.0.1:4318" }
 
+[processors.cluster]
+type = "resource"
+attributes = [
+    { action = "upsert", key = "k8s.cluster.name", value = "blue" },
+    { action = "insert", key = "deployment.environment.name", value = "production" },
+]
+
+[processors.private]
+type = "attributes"
+actions = [
+    { action = "rename", key = "user_email", new_key = "user.email" },
+    { action = "hash", key = "user.email" },
+    { action = "delete", key = "http.request.header.authorization" },
+    { action = "update", key = "peer.service", from_attribute = "server.address" },
+]
+
 [exporters.backend]
 type = "otlp_grpc"
 endpoint = "http://127.0.0.1:5317"
@@ -40,6 +56,7 @@ type = "discard"
 
 [pipelines.main]
 receivers = ["apps"]
+processors = ["cluster", "private"]
 exporters = ["backend", "web", "print", "nothing"]
 "#;
 

@@ -44,7 +44,10 @@ fn report(args: &ConfigArgs, config: &Config) -> String {
         None => "(built-in defaults)".to_owned(),
     };
     let mut text = format!("{name}: ok\n");
-    for line in summary::lines(config) {
+    for line in summary::lines(config)
+        .into_iter()
+        .chain([summary::budget(config)])
+    {
         text += &format!("  {line}\n");
     }
     text

@@ -245,6 +245,8 @@ fn read<T>(
                 }
                 continue;
             }
+            // What a table says as a whole is not to be believed once something was taken out.
+            FaultKind::Other(_) if at.table().is_some_and(|table| !table.removed.is_empty()) => {}
             _ => findings.problem(at.origin.clone(), fault.sentence(name)),
         }
         if !node.remove(&path) {

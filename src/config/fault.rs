@@ -75,6 +75,9 @@ impl Fault {
             FaultKind::MissingKey(key) => {
                 format!("{} needs the key `{key}`", full_name(table, &path))
             }
+            FaultKind::Other(sentence) if matches!(path.last(), Some(Step::Index(_))) => {
+                format!("in `{name}`, {sentence}")
+            }
             FaultKind::UnknownChoice { found, allowed } => unknown_choice(name, found, allowed),
             FaultKind::WrongType { found, wanted } => {
                 format!("`{name}` wants {wanted}, but this is {found}")
@@ -85,12 +88,14 @@ impl Fault {
     }
 }
 
+/// Members of lists are not numbered: those before may have been taken out, and the place that
+/// is given with the sentence is more use.
 fn full_name(table: &str, path: &[Step]) -> String {
     let mut name = table.to_owned();
     for step in path {
         match step {
             Step::Key(key) => name += &format!(".{key}"),
-            Step::Index(index) => name += &format!("[{index}]"),
+            Step::Index(_) => name = format!("a member of {name}"),
         }
     }
     name

@@ -6,8 +6,8 @@ use crate::intake::{Acknowledge, MemoryBudget};
 use crate::otlp::Signal;
 use crate::receivers::ReceiverConfig;
 
-/// One sentence a line: each pipeline, what a success answer means, where the memory budget
-/// comes from. No values but names and addresses; none of these is a secret.
+/// One sentence a line: each pipeline, and what a success answer means. No values but names and
+/// addresses; none of these is a secret.
 pub fn lines(config: &Config) -> Vec<String> {
     let mut lines: Vec<String> = config
         .pipelines
@@ -19,15 +19,19 @@ pub fn lines(config: &Config) -> Vec<String> {
             format!("success in {name} means: {}", promise(config, pipeline))
         }),
     );
-    lines.push(match config.intake.memory_budget {
-        MemoryBudget::Auto => "memory budget: a share of the memory limit (auto)".to_owned(),
-        MemoryBudget::Fixed(size) => format!("memory budget: {size}"),
-    });
     lines.push(match config.admin.enabled {
         true => format!("admin: http://{}", config.admin.endpoint),
         false => "admin: off".to_owned(),
     });
     lines
+}
+
+/// Where the memory budget comes from; running, the start-up log has the figure itself.
+pub fn budget(config: &Config) -> String {
+    match config.intake.memory_budget {
+        MemoryBudget::Auto => "memory budget: a share of the memory limit (auto)".to_owned(),
+        MemoryBudget::Fixed(size) => format!("memory budget: {size}"),
+    }
 }
 
 fn way(config: &Config, pipeline: &PipelineConfig) -> String {

@@ -33,9 +33,15 @@ pub struct Sender {
     /// The later of that and the breaker's next probe, as the lane knows it.
     blocked: Option<Instant>,
     flights: FuturesUnordered<BoxFuture<'static, Landed>>,
+    /// Requests that were refused for good since the last success.
+    refusals: u32,
     /// Set when what is under way is to be given up.
     aborted: watch::Sender<bool>,
 }
+
+/// So many refusals in a row are the destination's opinion of everything, not of one request.
+/// A poisonous one among a few thousand is found with fewer.
+const MOST_HALVINGS: u32 = 16;
 
 /// An attempt that is over.
 struct Landed {
@@ -57,6 +63,7 @@ impl Sender {
             paused: None,
             blocked: None,
             flights: FuturesUnordered::new(),
+            refusals: 0,
             aborted: watch::Sender::new(false),
         }
     }
@@ -64,13 +71,13 @@ impl Sender {
     /// Sends until the process drains and the lane is empty, or the deadline is reached. What
     /// is then left is given up, with the reason `shutdown`.
     pub async fn run(mut self, mut drain: Drain) {
+        let mut deadline = None;
         loop {
             let now = Instant::now();
-            let deadline = drain.deadline();
             if deadline.is_some_and(|deadline| now >= deadline) {
                 break;
             }
-            let until = match self.step(now) {
+            let until = match self.step(now, deadline.is_some()) {
                 Step::Flown => continue,
                 Step::Empty if deadline.is_some() && self.flights.is_empty() => break,
                 Step::Empty => None,
@@ -81,18 +88,18 @@ impl Sender {
                 Some(landed) = self.flights.next() => self.land(landed),
                 () = self.lane.wake.notified() => {}
                 () = sleep_until(until.unwrap_or(now)), if until.is_some() => {}
-                _ = drain.begun(), if deadline.is_none() => {}
+                moved = drain.deadline_after(deadline) => deadline = Some(moved),
             }
         }
         self.give_up().await;
     }
 
     /// Starts an attempt if anything can be sent now.
-    fn step(&mut self, now: Instant) -> Step {
+    fn step(&mut self, now: Instant, draining: bool) -> Step {
         if self.flights.len() >= self.lane.config.max_in_flight {
             return Step::Wait(None);
         }
-        match self.lane.next(now, self.last) {
+        match self.lane.next(now, self.last, draining) {
             Next::Empty => return Step::Empty,
             Next::At(at) => return Step::Wait(Some(at)),
             Next::Ready => {}
@@ -168,7 +175,8 @@ impl Sender {
         self.lane.set_flowing(flowing);
     }
 
-    fn delivered(&self, shipment: Shipment, rejected: u64) {
+    fn delivered(&mut self, shipment: Shipment, rejected: u64) {
+        self.refusals = 0;
         if rejected > 0 {
             limited!(
                 warn,
@@ -180,7 +188,20 @@ impl Sender {
         shipment.receipt.settle_delivered(rejected);
     }
 
-    fn refused(&self, shipment: Shipment, cause: &str) {
+    /// Of several requests in one, one may have spoiled it for the others: they are tried again
+    /// in halves, unless everything is refused lately.
+    fn refused(&mut self, shipment: Shipment, cause: &str) {
+        self.refusals = self.refusals.saturating_add(1);
+        let (shipment, other_half) = if self.refusals > MOST_HALVINGS {
+            (shipment, None)
+        } else {
+            shipment.halve()
+        };
+        if let Some(other_half) = other_half {
+            self.lane.put_back(shipment);
+            self.lane.put_back(other_half);
+            return;
+        }
         limited!(
             error,
             exporter = %self.lane.name,
@@ -268,13 +289,16 @@ impl Sender {
         {
             match outcome {
                 Ok(Delivered { rejected }) => shipment.receipt.settle_delivered(rejected),
-                Err(_) => {
+                Err(Failure::Permanent { .. }) => {
+                    shipment.receipt.settle(Fate::Dropped(Reason::Permanent));
+                }
+                Err(Failure::Retryable { .. }) => {
                     items += shipment.receipt.items();
                     shipment.receipt.settle(Fate::Dropped(Reason::Shutdown));
                 }
             }
         }
-        items += self.lane.give_up(Reason::Shutdown);
+        items += self.lane.close(Reason::Shutdown);
         if items > 0 {
             tracing::error!(
                 exporter = %self.lane.name,
@@ -307,3 +331,6 @@ async fn try_once(
         }),
     }
 }
+
+#[cfg(test)]
+mod tests;

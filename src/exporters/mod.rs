@@ -63,7 +63,7 @@ impl ExporterConfig {
         Ok(match self {
             Self::OtlpGrpc(config) => Arc::new(otlp_grpc::OtlpGrpc::new(config, workers.clone())?),
             Self::OtlpHttp(config) => Arc::new(otlp_http::OtlpHttp::new(config, workers.clone())?),
-            Self::Debug(config) => Arc::new(debug::Debug::new(config)),
+            Self::Debug(config) => Arc::new(debug::Debug::new(config, workers.clone())?),
             Self::Discard(_) => Arc::new(discard::Discard),
         })
     }

@@ -13,6 +13,10 @@ pub mod wire;
 pub mod response;
 pub mod status;
 
+#[cfg(test)]
+#[path = "../../tests/support/requests.rs"]
+pub(crate) mod requests;
+
 /// The four kinds of OTLP request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

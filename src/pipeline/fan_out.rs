@@ -11,43 +11,63 @@ use crate::batch::Batch;
 use crate::budget::Reservation;
 use crate::delivery::config::WhenFull;
 use crate::delivery::lane::Lane;
-use crate::intake::{Acknowledge, Refused, jittered};
+use crate::intake::{self, Acknowledge, Refused, jittered};
 use crate::receipt::{Settled, Settlement};
 use crate::telemetry::metrics::Refusal;
 
 type Offer = (Arc<Lane>, Batch, Option<Reservation>);
 
-/// Hands the batches over to their lanes; waits for room until `deadline`. Returns when the
-/// request is acknowledged in the sense of `acknowledge`.
+/// The lanes have it: from now on its items are accounted for, whatever the client is told.
+pub struct Taken {
+    settlement: Option<Arc<Settlement>>,
+}
+
+/// Hands the batches over to their lanes; waits for room until `deadline`.
 pub async fn offer(
     branches: Branches,
     deadline: Instant,
     acknowledge: Acknowledge,
-) -> Result<(), Refused> {
+) -> Result<Taken, Refused> {
     let mut offers: SmallVec<[Offer; 2]> = SmallVec::new();
     for (pipeline, batch) in branches {
         for lane in &pipeline.lanes {
             offers.push((Arc::clone(lane), batch.clone(), None));
         }
     }
-    for (lane, batch, room) in &mut offers {
-        *room = find_room(lane, batch.bytes(), deadline).await?;
-    }
-    match acknowledge {
-        Acknowledge::Queued => {
-            push(offers, None);
-            Ok(())
+    // Every request asks lanes in the order of their names, and each lane once for all that it
+    // is to take: no two requests hold what the other waits for, and none waits for itself.
+    offers.sort_by(|(one, ..), (other, ..)| one.name.cmp(&other.name));
+    for to_one_lane in offers.chunk_by_mut(|(one, ..), (other, ..)| Arc::ptr_eq(one, other)) {
+        let bytes = to_one_lane.iter().map(|(_, batch, _)| batch.bytes()).sum();
+        let Some((lane, ..)) = to_one_lane.first() else {
+            continue;
+        };
+        let Some(mut room) = find_room(lane, bytes, deadline).await? else {
+            continue;
+        };
+        for (_, batch, share) in to_one_lane {
+            *share = Some(room.split_off(batch.bytes()));
         }
-        Acknowledge::Delivered => {
-            let settlement = Arc::new(Settlement::default());
-            push(offers, Some(&settlement));
-            delivered(&settlement, deadline).await
+    }
+    let settlement = match acknowledge {
+        Acknowledge::Queued => None,
+        Acknowledge::Delivered => Some(Arc::<Settlement>::default()),
+    };
+    push(offers, settlement.as_ref())?;
+    Ok(Taken { settlement })
+}
+
+impl Taken {
+    /// Waits until the request is acknowledged: at once if that means queued.
+    pub async fn acknowledged(self, deadline: Instant) -> Result<(), Refused> {
+        match self.settlement {
+            None => Ok(()),
+            Some(settlement) => delivered(&settlement, deadline).await,
         }
     }
 }
 
-/// Lanes are asked in the order of the configuration by every request, so that no two requests
-/// hold what the other waits for.
+/// Room in a lane that refuses; `None` for one that makes room when it is pushed to.
 async fn find_room(
     lane: &Lane,
     bytes: usize,
@@ -74,11 +94,15 @@ async fn find_room(
     })
 }
 
-fn push(offers: SmallVec<[Offer; 2]>, settlement: Option<&Arc<Settlement>>) {
+fn push(offers: SmallVec<[Offer; 2]>, settlement: Option<&Arc<Settlement>>) -> Result<(), Refused> {
     for (lane, batch, room) in offers {
         let settlement = settlement.filter(|_| lane.config.required);
-        lane.push(batch, room, settlement);
+        if !lane.push(batch, room, settlement) {
+            // The process is at its end; whoever gets what we refuse now has it whole.
+            return Err(intake::draining());
+        }
     }
+    Ok(())
 }
 
 async fn delivered(settlement: &Settlement, deadline: Instant) -> Result<(), Refused> {

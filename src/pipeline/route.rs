@@ -1,17 +1,22 @@
 //! The way from one receiver into its pipelines.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt;
+use tokio::time::{Instant, timeout_at};
 
 use super::worker::{self, Prepared};
 use super::{Pipeline, fan_out};
-use crate::budget::Budget;
+use crate::budget::{Budget, Reservation};
+use crate::delivery::config::WhenFull;
 use crate::host::workers::Workers;
-use crate::intake::{Accepted, Acknowledge, Gate, Onward, Refused, Request};
+use crate::intake::{Accepted, Acknowledge, Gate, Onward, Refused, Request, jittered};
+use crate::net::compression;
 use crate::otlp::Signal;
 use crate::otlp::walk::Validation;
 use crate::telemetry::ledger::Ledger;
+use crate::telemetry::metrics::Refusal;
 
 /// What a receiver's requests pass through.
 pub struct Route {
@@ -49,6 +54,7 @@ impl Route {
                     };
                     Gate {
                         room,
+                        waits: lane.when_full == WhenFull::Wait,
                         retry_after: Box::new(move || lane.retry_after()),
                         is_full: Box::new(move || full.is_full()),
                         pace: Box::new(pace),
@@ -63,12 +69,76 @@ impl Route {
         Arc::new(move |request| Arc::clone(&self).take(request).boxed())
     }
 
-    async fn take(self: Arc<Self>, request: Request) -> Result<Accepted, Refused> {
+    async fn take(self: Arc<Self>, mut request: Request) -> Result<Accepted, Refused> {
         let (signal, deadline) = (request.signal, request.deadline);
-        let Prepared { branches, accepted } = self.prepare(request).await?;
-        fan_out::offer(branches, deadline, self.acknowledge).await?;
+        self.pay_ahead(&mut request).await?;
+        let mut prepared = self.prepare(request).await?;
+        let bytes = prepared.bytes();
+        self.pay(&mut prepared.reservation, bytes, deadline).await?;
+        let accepted = std::mem::take(&mut prepared.accepted);
+        let taken = fan_out::offer(prepared.into_branches(), deadline, self.acknowledge).await?;
         self.ledger.receive(signal, accepted.items);
+        taken.acknowledged(deadline).await?;
         Ok(accepted)
+    }
+
+    /// Pays for what a compressed body says that it inflates to, and for the copies that
+    /// pipelines with processors will make: here a request can be held, on a worker it can
+    /// only be refused.
+    async fn pay_ahead(&self, request: &mut Request) -> Result<(), Refused> {
+        let body = request.body.len();
+        let (compressed, plain) = match request.encoding {
+            None => (0, body),
+            Some(encoding) => {
+                let declared = compression::declared_size(encoding, &request.body);
+                (body, declared.unwrap_or(0).min(request.limit))
+            }
+        };
+        let total = compressed + plain.saturating_mul(self.copies(request.signal));
+        if total > self.budget.most() {
+            // It may lie, and what it asks for would never be free. The worker will see.
+            return Ok(());
+        }
+        self.pay(&mut request.reservation, total, request.deadline)
+            .await
+    }
+
+    /// How many copies of a request's bytes its pipelines hold: one that all share that do not
+    /// change it, and one for each that does.
+    fn copies(&self, signal: Signal) -> usize {
+        let pipelines = self.pipelines.get(signal as usize);
+        let pipelines = pipelines.map_or(&[][..], Vec::as_slice);
+        let edit = |pipeline: &&Arc<Pipeline>| !pipeline.processors.is_empty();
+        let editing = pipelines.iter().filter(edit).count();
+        editing + usize::from(editing < pipelines.len())
+    }
+
+    /// Waits until `total` bytes are paid for, or `deadline` is reached.
+    async fn pay(
+        &self,
+        reservation: &mut Reservation,
+        total: usize,
+        deadline: Instant,
+    ) -> Result<(), Refused> {
+        let missing = total.saturating_sub(reservation.bytes());
+        if missing == 0 {
+            return Ok(());
+        }
+        let limit = self.budget.most();
+        if total > limit {
+            return Err(Refused::TooLarge { limit });
+        }
+        match timeout_at(deadline, self.budget.reserve(missing)).await {
+            Ok(Ok(more)) => {
+                reservation.merge(more);
+                Ok(())
+            }
+            Ok(Err(_too_large)) => Err(Refused::TooLarge { limit }),
+            Err(_elapsed) => Err(Refused::Overloaded {
+                retry_after: jittered(Duration::from_secs(1)),
+                why: Refusal::Budget,
+            }),
+        }
     }
 
     async fn prepare(self: &Arc<Self>, request: Request) -> Result<Prepared, Refused> {

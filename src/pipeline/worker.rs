@@ -21,10 +21,52 @@ pub type Branches = SmallVec<[(Arc<Pipeline>, Batch); 1]>;
 
 /// What a request became: a batch for each pipeline, and the answer if all of them are taken.
 pub struct Prepared {
-    /// The pipelines with their batches, processed.
-    pub branches: Branches,
     /// What the client hears.
     pub accepted: Accepted,
+    /// What pays for the branches, as far as it goes: processors may have made more of them.
+    pub reservation: Reservation,
+    branches: Branches,
+    /// Which of the branches no longer share the bytes that came.
+    edited: SmallVec<[bool; 1]>,
+}
+
+impl Prepared {
+    /// What the branches hold together, in bytes.
+    pub fn bytes(&self) -> usize {
+        let mut shared = 0;
+        let mut own = 0;
+        for ((_, batch), edited) in self.branches.iter().zip(&self.edited) {
+            if *edited {
+                own += held(batch);
+            } else {
+                shared = held(batch);
+            }
+        }
+        shared + own
+    }
+
+    /// The branches, each with its part of the reservation, which is to pay for all of them.
+    pub fn into_branches(mut self) -> Branches {
+        self.reservation.shrink_to(self.bytes());
+        for ((_, batch), edited) in self.branches.iter_mut().zip(&self.edited) {
+            if *edited {
+                let own = self.reservation.split_off(held(batch));
+                batch.reservations.push(Arc::new(own));
+            }
+        }
+        let shared = Arc::new(self.reservation);
+        for ((_, batch), edited) in self.branches.iter_mut().zip(&self.edited) {
+            if !edited {
+                batch.reservations.push(Arc::clone(&shared));
+            }
+        }
+        self.branches
+    }
+}
+
+/// What a batch holds, in bytes.
+fn held(batch: &Batch) -> usize {
+    batch.bytes() + batch.encoded.as_ref().map_or(0, |(_, body)| body.len())
 }
 
 /// Prepares a request for the lanes of `pipelines`.
@@ -58,8 +100,6 @@ pub fn prepare(
         bytes,
         ..accepted
     };
-    let held = plain.len() + encoded.as_ref().map_or(0, |(_, body)| body.len());
-    reservation.shrink_to(held);
     let batch = Batch {
         signal,
         chunks: Chunks::from_elem(plain, 1),
@@ -67,7 +107,7 @@ pub fn prepare(
         received: Instant::now(),
         context: Context::default(),
         encoded,
-        reservations: SmallVec::from_elem(Arc::new(reservation), 1),
+        reservations: SmallVec::new(),
     };
     // A request of no bytes is a success and nothing else (OTLP, "Full Success").
     let pipelines = if batch.chunks.iter().all(Bytes::is_empty) {
@@ -75,10 +115,26 @@ pub fn prepare(
     } else {
         pipelines
     };
+    let branches = process(&batch, pipelines);
+    let edited = branches
+        .iter()
+        .map(|(_, branch)| !shares_bytes(branch, &batch))
+        .collect();
     Ok(Prepared {
-        branches: process(batch, pipelines),
         accepted,
+        reservation,
+        branches,
+        edited,
     })
+}
+
+fn shares_bytes(branch: &Batch, original: &Batch) -> bool {
+    let place = |chunk: &Bytes| (chunk.as_ptr(), chunk.len());
+    branch
+        .chunks
+        .iter()
+        .map(place)
+        .eq(original.chunks.iter().map(place))
 }
 
 type Checked = (Bytes, Option<(compression::Encoding, Bytes)>, u64, Accepted);
@@ -102,7 +158,7 @@ fn check(
     Ok((rest, None, walked.items, accepted))
 }
 
-fn process(batch: Batch, pipelines: &[Arc<Pipeline>]) -> Branches {
+fn process(batch: &Batch, pipelines: &[Arc<Pipeline>]) -> Branches {
     let run = |pipeline: &Arc<Pipeline>| {
         let batch = batch.clone();
         let batch = pipeline
@@ -143,5 +199,89 @@ fn invalid(malformed: Malformed) -> Refused {
     Refused::Invalid {
         field: malformed.field.clone(),
         problem: malformed.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::component::Processor;
+
+    /// Adds a field that nobody knows, of 100 bytes, to every request.
+    struct Grow;
+
+    impl Processor for Grow {
+        fn process(&self, mut batch: Batch) -> Batch {
+            batch.rewrite(|chunk| Some([&chunk[..], &[0xfa, 0x3f, 97], &[0; 97]].concat().into()));
+            batch
+        }
+    }
+
+    fn pipeline(grows: bool) -> Arc<Pipeline> {
+        let mut processors: Vec<Box<dyn Processor>> = Vec::new();
+        if grows {
+            processors.push(Box::new(Grow));
+        }
+        Arc::new(Pipeline {
+            name: "p".to_owned(),
+            processors,
+            lanes: Vec::new(),
+        })
+    }
+
+    /// A request of 100 bytes, of a field that nobody knows, through these pipelines.
+    fn prepared(budget: &Budget, pipelines: &[Arc<Pipeline>]) -> Prepared {
+        let request = Request {
+            signal: Signal::Logs,
+            body: [&[0xfa, 0x3f, 97][..], &[0; 97]].concat().into(),
+            encoding: None,
+            limit: 1000,
+            reservation: budget.try_reserve(100).unwrap(),
+            deadline: Instant::now() + Duration::from_secs(1),
+        };
+        prepare(request, budget, pipelines, Validation::Full)
+            .ok()
+            .unwrap()
+    }
+
+    #[test]
+    fn what_processors_add_and_the_copies_that_they_make_are_paid_for() {
+        for (grows, bytes) in [
+            (&[false][..], 100),
+            (&[false, false], 100),
+            (&[true], 200),
+            (&[true, false], 300),
+            (&[true, true, false, false], 500),
+        ] {
+            let budget = Budget::new(10_000);
+            let pipelines: Vec<_> = grows.iter().map(|grows| pipeline(*grows)).collect();
+            let mut prepared = prepared(&budget, &pipelines);
+            assert_eq!(prepared.bytes(), bytes, "{grows:?}");
+            let missing = bytes - prepared.reservation.bytes();
+            let more = budget.try_reserve(missing).unwrap();
+            prepared.reservation.merge(more);
+            let mut branches = prepared.into_branches();
+            assert_eq!(budget.used(), bytes as u64);
+            // Each copy is given back with the branch that holds it, what is shared with the last.
+            while let Some((_, batch)) = branches.pop() {
+                drop(batch);
+                let kept: usize = if branches.iter().any(|(p, _)| p.processors.is_empty()) {
+                    100
+                } else {
+                    0
+                };
+                let edited = branches.iter().filter(|(p, _)| !p.processors.is_empty());
+                assert_eq!(budget.used(), (kept + 200 * edited.count()) as u64);
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_paid_for_a_request_that_goes_nowhere() {
+        let budget = Budget::new(1000);
+        assert!(prepared(&budget, &[]).into_branches().is_empty());
+        assert_eq!(budget.used(), 0);
     }
 }

@@ -48,6 +48,8 @@ impl fmt::Display for Word {
     }
 }
 
+/// What is wrong is said without the key: it may have come from the environment, and what did is
+/// never printed.
 impl TryFrom<Written> for ActionConfig {
     type Error = String;
 
@@ -73,22 +75,20 @@ impl TryFrom<Written> for ActionConfig {
 
 impl Written {
     fn take_source(&mut self) -> Result<Source, String> {
-        let Self { action, key, .. } = self;
+        let action = self.action;
         match (self.value.take(), self.from_attribute.take()) {
             (Some(value), None) => Ok(Source::Value(value.0)),
             (None, Some(other)) => Ok(Source::Attribute(other)),
-            (None, None) => Err(format!(
-                "`{action}` of `{key}` needs `value` or `from_attribute`"
-            )),
+            (None, None) => Err(format!("`{action}` needs `value` or `from_attribute`")),
             (Some(_), Some(_)) => Err(format!(
-                "`{action}` of `{key}` takes `value` or `from_attribute`, not both"
+                "`{action}` takes `value` or `from_attribute`, not both"
             )),
         }
     }
 
     fn take_new_key(&mut self) -> Result<String, String> {
         let new_key = self.new_key.take().filter(|new_key| !new_key.is_empty());
-        new_key.ok_or_else(|| format!("`rename` of `{}` needs `new_key`", self.key))
+        new_key.ok_or_else(|| "`rename` needs `new_key`".to_owned())
     }
 
     fn refuse_leftovers(&self) -> Result<(), String> {
@@ -101,8 +101,7 @@ impl Written {
         } else {
             return Ok(());
         };
-        let Self { action, key, .. } = self;
-        Err(format!("`{action}` of `{key}` takes no `{leftover}`"))
+        Err(format!("`{}` takes no `{leftover}`", self.action))
     }
 }
 

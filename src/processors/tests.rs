@@ -128,27 +128,27 @@ fn without_actions_there_is_no_processor() {
 fn mistakes_are_named() {
     assert_eq!(
         mistake(r#"{ action = "insert", key = "k" }"#),
-        "`insert` of `k` needs `value` or `from_attribute`"
+        "`insert` needs `value` or `from_attribute`"
     );
     assert_eq!(
         mistake(r#"{ action = "update", key = "k", value = 1, from_attribute = "a" }"#),
-        "`update` of `k` takes `value` or `from_attribute`, not both"
+        "`update` takes `value` or `from_attribute`, not both"
     );
     assert_eq!(
         mistake(r#"{ action = "delete", key = "k", value = 1 }"#),
-        "`delete` of `k` takes no `value`"
+        "`delete` takes no `value`"
     );
     assert_eq!(
         mistake(r#"{ action = "hash", key = "k", from_attribute = "a" }"#),
-        "`hash` of `k` takes no `from_attribute`"
+        "`hash` takes no `from_attribute`"
     );
     assert_eq!(
         mistake(r#"{ action = "upsert", key = "k", value = 1, new_key = "a" }"#),
-        "`upsert` of `k` takes no `new_key`"
+        "`upsert` takes no `new_key`"
     );
     assert_eq!(
         mistake(r#"{ action = "rename", key = "k" }"#),
-        "`rename` of `k` needs `new_key`"
+        "`rename` needs `new_key`"
     );
     assert_eq!(
         mistake(r#"{ action = "insert", key = "", value = 1 }"#),

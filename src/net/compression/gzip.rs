@@ -58,7 +58,7 @@ pub(super) fn inflate(body: &[u8], output: &mut Output<'_>) -> Result<(), Inflat
 }
 
 /// ISIZE of the last member: its length modulo 2^32, if all is as it should be.
-fn declared_size(body: &[u8]) -> Option<usize> {
+pub(super) fn declared_size(body: &[u8]) -> Option<usize> {
     let isize = u32::from_le_bytes(*body.last_chunk()?);
     usize::try_from(isize).ok()
 }

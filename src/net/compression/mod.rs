@@ -117,6 +117,19 @@ pub fn inflate(
     Ok(bytes)
 }
 
+/// What a compressed body says that it inflates to, in bytes, where it says so and it can be true.
+/// It may lie: it is good for paying ahead, and for nothing else.
+pub fn declared_size(encoding: Encoding, body: &[u8]) -> Option<usize> {
+    match encoding {
+        Encoding::Gzip => gzip::declared_size(body),
+        Encoding::Zstd => zstd::declared_size(body),
+    }
+    .filter(|size| *size <= body.len().saturating_mul(HIGHEST_RATIO))
+}
+
+/// Deflate cannot do better than 1032 to 1; zstd can, on bodies that are not worth a thought.
+const HIGHEST_RATIO: usize = 1032;
+
 /// The compressor failed, which on bytes in memory means that it could not allocate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeflateError;

@@ -43,6 +43,11 @@ pub(super) fn inflate(body: &[u8], output: &mut Output<'_>) -> Result<(), Inflat
     })
 }
 
+/// The content size of the first frame, if it says.
+pub(super) fn declared_size(body: &[u8]) -> Option<usize> {
+    usize::try_from(get_frame_content_size(body).ok()??).ok()
+}
+
 fn new_inflater() -> Result<DCtx<'static>, InflateError> {
     let mut inflater = DCtx::try_create().ok_or(InflateError::NoBudget)?;
     inflater

@@ -314,15 +314,12 @@ fn validation_of_items_counts_and_leaves_their_insides_alone() {
     );
 }
 
-#[path = "../../../tests/support/requests.rs"]
-mod requests;
-use crate::otlp::schema;
-
 mod agreement {
     use proptest::prelude::*;
 
-    use super::requests::{self, Spice};
     use super::*;
+    use crate::otlp::requests::{self, Spice};
+    use crate::otlp::schema;
 
     proptest! {
         /// Where the fast walk gives up on a good request, only time is lost; where it counts

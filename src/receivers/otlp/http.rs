@@ -143,8 +143,9 @@ impl Http {
             let paid = admission.reservation.bytes();
             if total > paid {
                 // As the vector grows: what it has allocated is what is paid for.
-                let more = (total - paid).max(STEP).max(joined.len() / 2);
-                self.intake.grow(admission, more).await?;
+                let needed = total - paid;
+                let wished = needed.max(STEP).max(joined.len() / 2);
+                self.intake.grow(admission, needed, wished).await?;
             }
             joined.reserve_exact(admission.reservation.bytes().saturating_sub(joined.len()));
             joined.extend_from_slice(&chunk);
