@@ -1,6 +1,10 @@
 //! What the HTTP listener answers, line by line of the conformance list (its section H), asked
 //! over raw sockets. JSON, CORS, TLS and authentication have their own place.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the daemon is another process, and lives in real time"
+)]
 
 mod support {
     pub(crate) mod door;
