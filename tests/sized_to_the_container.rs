@@ -74,7 +74,7 @@ fn overload(daemon: &Daemon, sink: &Running, protocol: &str) -> std::process::Ch
         ["--in-flight", "4"],
         ["--items", "1000"],
         ["--protocol", protocol],
-        ["--duration", "3s"],
+        ["--duration", "2s"],
         ["--check", sink.address("control")],
         ["--settle", "60s"],
     ];
