@@ -1,5 +1,12 @@
 //! What the gRPC listener answers, line by line of the conformance list (its section G), asked
 //! by clients that are not the project's own.
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::too_many_lines,
+    clippy::disallowed_methods,
+    reason = "a test tells what it saw, in one place, and lets real time pass where age is the matter"
+)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 mod support {
@@ -194,10 +201,14 @@ async fn g12_oversize_is_resource_exhausted_without_retry_info() {
 
 #[tokio::test]
 async fn g13_a_bomb_is_resource_exhausted_and_costs_no_memory() {
-    let (daemon, mut client) = start().await;
+    let daemon = Daemon::start(&Setup {
+        grpc: ", max_recv_msg_size = \"4MiB\"",
+        ..Setup::default()
+    });
+    let mut client = H2::connect(daemon.grpc).await;
     let before = daemon.memory("VmHWM");
     // One that says what it is, and one that says it holds nothing: the limit is reached.
-    for (says, most) in [(1 << 30, 16 << 20), (0, 160 << 20)] {
+    for (says, most) in [(1 << 30, 16 << 20), (0, 24 << 20)] {
         let bomb = framed(1, &bomb(1024, says));
         let called = client
             .call(TRACES, &[("grpc-encoding", "gzip")], bomb)
@@ -379,7 +390,7 @@ fn g24_calls_that_are_reset_give_back_what_they_held() {
     let daemon = Daemon::start(&Setup::default());
     let idle = daemon.used_bytes();
     let mut frames = Frames::connect(daemon.grpc);
-    let message = framed(0, &payloads::traces(100));
+    let message = framed(0, &payloads::traces(20));
     for stream in (1..64).step_by(2) {
         frames.send(
             Frames::HEADERS,
@@ -387,7 +398,7 @@ fn g24_calls_that_are_reset_give_back_what_they_held() {
             stream,
             &call_headers(TRACES),
         );
-        frames.send(Frames::DATA, 0, stream, &message[..10_000]);
+        frames.send(Frames::DATA, 0, stream, &message[..1000]);
         frames.send(Frames::RESET, 0, stream, &8_u32.to_be_bytes());
     }
     // One that is whole, and reset at once: it may be delivered or not.
@@ -406,7 +417,7 @@ fn g24_calls_that_are_reset_give_back_what_they_held() {
     drop(frames);
     until("nothing is held any more", || daemon.used_bytes() == idle);
     let accepted = daemon.metric("otelcol_receiver_accepted_spans_total");
-    assert!(accepted == 0 || accepted == 100, "{accepted}");
+    assert!(accepted == 0 || accepted == 20, "{accepted}");
 }
 
 #[test]

@@ -13,7 +13,6 @@ use proptest::prelude::*;
 use prost::Message;
 
 mod support {
-    #[allow(dead_code)]
     pub(crate) mod oracle;
     pub(crate) mod requests;
     use otlpd::otlp::schema;

@@ -80,7 +80,7 @@ impl Daemon {
 
     fn try_start(setup: &Setup<'_>) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
-        let [grpc, http, admin] = [free_address(), free_address(), free_address()];
+        let [grpc, http, admin] = free_addresses();
         let config = format!(
             "[admin]\nendpoint = \"{admin}\"\n[receivers.apps]\ntype = \"otlp\"\n\
              grpc = {{ endpoint = \"{grpc}\"{} }}\nhttp = {{ endpoint = \"{http}\"{} }}\n{}",
@@ -187,9 +187,10 @@ impl Drop for Daemon {
     }
 }
 
-fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap()
+/// Three that are free, held together so that they differ.
+fn free_addresses() -> [SocketAddr; 3] {
+    let listeners = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    listeners.map(|listener| listener.local_addr().unwrap())
 }
 
 /// Waits until something holds.
@@ -266,6 +267,7 @@ impl Called {
 impl H2 {
     pub(crate) async fn connect(address: SocketAddr) -> Self {
         let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
         let builder = http2::Builder::new(TokioExecutor::new());
         let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.unwrap();
         tokio::spawn(connection);
