@@ -63,6 +63,9 @@ pub struct App {
     deadline: Duration,
 }
 
+/// What refusals have to reach their clients when we are in a hurry.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
 /// How often the CPU allowance is read again.
 const FOLLOW_EVERY: Duration = Duration::from_secs(10);
 
@@ -183,34 +186,32 @@ impl App {
     pub async fn stop(mut self, hurry: impl Future<Output = ()>) -> LedgerSnapshot {
         self.health.set(State::Draining);
         let now = Instant::now();
-        let (half, deadline) = (now + self.deadline / 2, now + self.deadline);
-        let hurry = self.hurry_up(half, deadline, hurry);
-        hurry.await;
+        let refuse_at = now + self.deadline / 2;
+        let drain = self.drain(
+            refuse_at,
+            refuse_at + self.deadline / 4,
+            now + self.deadline,
+        );
+        let in_time = tokio::select! {
+            () = drain => true,
+            () = hurry => false,
+        };
+        if !in_time {
+            tracing::warn!("asked again to stop: giving up what is left");
+            let now = Instant::now();
+            self.drain(now, now + LAST_WORDS, now).await;
+        }
         self.ledger.snapshot()
     }
 
-    async fn hurry_up(
-        &mut self,
-        half: Instant,
-        deadline: Instant,
-        hurry: impl Future<Output = ()>,
-    ) {
-        tokio::pin!(hurry);
-        tokio::select! {
-            () = self.drain(half, deadline) => return,
-            () = &mut hurry => tracing::warn!("asked again to stop: giving up what is left"),
-        }
-        self.drain(Instant::now(), Instant::now()).await;
-    }
-
-    /// Listeners close and requests under way finish, until `half`; then the lanes empty, until
-    /// `deadline`.
-    async fn drain(&mut self, half: Instant, deadline: Instant) {
-        self.receiving.begin(deadline);
-        if timeout_at(half, self.receiving.done()).await.is_err() {
+    /// Listeners close and requests under way finish; at `refuse_at` those that still wait are
+    /// refused, and at `cut_at` the connections are cut that have not ended. Only then, when
+    /// nothing more can be acknowledged, the lanes empty, until `deadline`.
+    async fn drain(&mut self, refuse_at: Instant, cut_at: Instant, deadline: Instant) {
+        self.receiving.begin(cut_at);
+        if timeout_at(refuse_at, self.receiving.done()).await.is_err() {
             self.door.close();
-            // Requests that are refused now are answered at once.
-            let _late = timeout_at(deadline, self.receiving.done()).await;
+            self.receiving.done().await;
         }
         self.delivering.begin(deadline);
         while self.senders.join_next().await.is_some() {}

@@ -155,7 +155,7 @@ impl Door {
         }
     }
 
-    /// Refuses every request from now on, those that are held first.
+    /// Refuses every request from now on, and those that wait for room or for delivery.
     pub fn close(&self) {
         self.closed.send_replace(true);
     }
@@ -286,9 +286,15 @@ impl Intake {
         Ok(())
     }
 
-    /// Carries a request that was read into the pipelines; returns when it is acknowledged.
+    /// Carries a request that was read into the pipelines; returns when it is acknowledged, or
+    /// when the door is closed before it is.
     pub async fn submit(&self, request: Request) -> Result<Accepted, Refused> {
-        (self.onward)(request).await
+        let mut closed = self.door.closed.subscribe();
+        tokio::select! {
+            biased;
+            outcome = (self.onward)(request) => outcome,
+            _ = closed.wait_for(|closed| *closed) => Err(draining()),
+        }
     }
 
     /// Pays for `bytes` more of a body whose length was not declared.
@@ -347,7 +353,8 @@ impl Intake {
     }
 }
 
-fn draining() -> Refused {
+/// The refusal of a process that is shutting down.
+pub fn draining() -> Refused {
     Refused::Draining {
         retry_after: jittered(Duration::from_secs(1)),
     }

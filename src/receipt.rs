@@ -46,6 +46,18 @@ impl Receipt {
         self.claims.iter().map(|claim| claim.items).sum()
     }
 
+    /// How many requests, or parts of requests, its items came in.
+    pub fn claims(&self) -> usize {
+        self.claims.len()
+    }
+
+    /// Splits off a receipt for the items of the first `count` requests.
+    pub fn split_off_claims(&mut self, count: usize) -> Self {
+        let count = count.min(self.claims.len());
+        let claims = self.claims.drain(..count).collect();
+        Self { claims }
+    }
+
     /// Covers the items of `other` as well.
     pub fn merge(&mut self, mut other: Self) {
         self.claims.append(&mut other.claims);

@@ -4,7 +4,7 @@
 //! first the receivers, then the lanes. All share one deadline.
 
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 /// Begins the drain of one stage.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ impl Trigger {
         }
     }
 
-    /// Begins the drain; it is to end by `deadline`.
+    /// Begins the drain; it is to end by `deadline`. Called again, it moves the deadline.
     pub fn begin(&self, deadline: Instant) {
         self.deadline.send_replace(Some(deadline));
     }
@@ -46,28 +46,39 @@ impl Trigger {
 }
 
 impl Drain {
-    /// When the drain is to end; `None` while it has not begun.
-    pub fn deadline(&self) -> Option<Instant> {
-        *self.deadline.borrow()
-    }
-
     /// Waits until the drain begins; returns its deadline.
     pub async fn begun(&mut self) -> Instant {
-        match self
-            .deadline
-            .wait_for(Option::is_some)
-            .await
-            .map(|deadline| *deadline)
-        {
+        self.deadline_after(None).await
+    }
+
+    /// Waits until the drain has another deadline than the one that is `known`, and returns it:
+    /// somebody who is draining already may be told to hurry. Cancel-safe.
+    pub async fn deadline_after(&mut self, known: Option<Instant>) -> Instant {
+        let moved = |deadline: &Option<Instant>| deadline.is_some() && *deadline != known;
+        match self.deadline.wait_for(moved).await.map(|moved| *moved) {
             Ok(Some(deadline)) => deadline,
             // The trigger is gone: nobody is left who could wait for us.
             Ok(None) | Err(_) => Instant::now(),
+        }
+    }
+
+    /// Waits until the drain has begun and its deadline is reached, wherever it is moved to
+    /// meanwhile.
+    pub async fn over(&mut self) {
+        let mut deadline = self.begun().await;
+        loop {
+            tokio::select! {
+                () = sleep_until(deadline) => return,
+                moved = self.deadline_after(Some(deadline)) => deadline = moved,
+            }
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[tokio::test]
@@ -83,5 +94,21 @@ mod tests {
         assert!(futures_util::poll!(&mut done).is_pending());
         drop(drain);
         done.await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_drains_already_hears_that_the_deadline_was_moved() {
+        let trigger = Trigger::default();
+        let mut drain = trigger.drain();
+        let begun = Instant::now();
+        let late = begun + Duration::from_secs(60);
+        trigger.begin(late);
+        assert_eq!(drain.begun().await, late);
+        let mut over = Box::pin(drain.over());
+        assert!(futures_util::poll!(&mut over).is_pending());
+        let early = begun + Duration::from_secs(1);
+        trigger.begin(early);
+        over.await;
+        assert_eq!(Instant::now(), early);
     }
 }

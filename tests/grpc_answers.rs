@@ -379,7 +379,7 @@ fn g24_calls_that_are_reset_give_back_what_they_held() {
     let daemon = Daemon::start(&Setup::default());
     let idle = daemon.used_bytes();
     let mut frames = Frames::connect(daemon.grpc);
-    let message = framed(0, &payloads::traces(100));
+    let message = framed(0, &payloads::traces(20));
     for stream in (1..64).step_by(2) {
         frames.send(
             Frames::HEADERS,
@@ -387,7 +387,7 @@ fn g24_calls_that_are_reset_give_back_what_they_held() {
             stream,
             &call_headers(TRACES),
         );
-        frames.send(Frames::DATA, 0, stream, &message[..10_000]);
+        frames.send(Frames::DATA, 0, stream, &message[..1000]);
         frames.send(Frames::RESET, 0, stream, &8_u32.to_be_bytes());
     }
     // One that is whole, and reset at once: it may be delivered or not.
@@ -406,7 +406,7 @@ fn g24_calls_that_are_reset_give_back_what_they_held() {
     drop(frames);
     until("nothing is held any more", || daemon.used_bytes() == idle);
     let accepted = daemon.metric("otelcol_receiver_accepted_spans_total");
-    assert!(accepted == 0 || accepted == 100, "{accepted}");
+    assert!(accepted == 0 || accepted == 20, "{accepted}");
 }
 
 #[test]

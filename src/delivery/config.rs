@@ -178,8 +178,9 @@ pub struct BreakerConfig {
     /// How long it stays open the first time; doubled with each failed probe, with jitter.
     #[serde(with = "units::duration")]
     pub open_time: Duration,
-    /// Where the open time stops growing. By default shorter than `intake.max_wait`: a client
-    /// that is held finds out in time that the destination is back.
+    /// Where the open time stops growing. By default much shorter than `intake.max_wait`, so that
+    /// clients that are held hear in time that the destination is back: with 5 s, a destination
+    /// away for 7 s cost the SDKs of three languages data, with 1 s none of five.
     #[serde(with = "units::duration")]
     pub max_open_time: Duration,
 }
@@ -188,8 +189,8 @@ impl Default for BreakerConfig {
     fn default() -> Self {
         Self {
             failures: 5,
-            open_time: Duration::from_secs(1),
-            max_open_time: Duration::from_secs(5),
+            open_time: Duration::from_millis(250),
+            max_open_time: Duration::from_secs(1),
         }
     }
 }

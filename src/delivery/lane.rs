@@ -57,6 +57,8 @@ struct State {
     wanted_bytes: Option<usize>,
     /// No attempt is made before this.
     blocked_until: Option<Instant>,
+    /// The sender has ended: nothing that comes now would ever leave.
+    closed: bool,
 }
 
 /// What the sender can do next.
@@ -166,36 +168,41 @@ impl Lane {
         self.stats.set_full(true);
     }
 
-    /// Takes a batch over. `room` is its share of the queue where the lane refuses; the other
-    /// policies make room here, or give the batch up.
+    /// Takes a batch over; false if the lane is closed and does not. `room` is its share of the
+    /// queue where the lane refuses; the other policies make room here, or give the batch up.
+    #[must_use = "a batch that was not taken must not be acknowledged"]
     pub fn push(
         &self,
         batch: Batch,
         room: Option<Reservation>,
         settlement: Option<&Arc<Settlement>>,
-    ) {
-        let receipt = Receipt::open(batch.items, self.account(batch.signal), settlement.cloned());
+    ) -> bool {
+        let open = || Receipt::open(batch.items, self.account(batch.signal), settlement.cloned());
         let room = room.or_else(|| self.make_room(batch.bytes()));
         let Some(room) = room else {
             self.stats.set_full(true);
-            receipt.settle(Fate::Dropped(Reason::QueueFull));
-            return;
+            open().settle(Fate::Dropped(Reason::QueueFull));
+            return true;
         };
         let mut state = self.lock();
+        if state.closed {
+            return false;
+        }
+        let receipt = open();
         state.queue.push(Parcel {
             batch,
             receipt,
             room: Arc::new(room),
         });
         self.show(&state);
-        if state
-            .wanted_bytes
-            .is_some_and(|wanted| state.queue.bytes() >= wanted)
-        {
+        let enough =
+            |wanted| state.queue.bytes() >= wanted || state.queue.items() >= self.limits.max_items;
+        if state.wanted_bytes.is_some_and(enough) {
             state.wanted_bytes = None;
             drop(state);
             self.wake.notify_one();
         }
+        true
     }
 
     fn account(&self, signal: Signal) -> Arc<Account> {
@@ -321,10 +328,11 @@ impl Lane {
         state.queue.is_empty() && state.shipments.is_empty()
     }
 
-    /// Gives up all that waits.
-    pub(super) fn give_up(&self, reason: Reason) -> u64 {
+    /// Gives up all that waits, and takes nothing more; how many items that were.
+    pub(super) fn close(&self, reason: Reason) -> u64 {
         let (parcels, shipments) = {
             let mut state = self.lock();
+            state.closed = true;
             (state.queue.drain(), std::mem::take(&mut state.shipments))
         };
         let receipts = parcels

@@ -33,9 +33,15 @@ pub struct Sender {
     /// The later of that and the breaker's next probe, as the lane knows it.
     blocked: Option<Instant>,
     flights: FuturesUnordered<BoxFuture<'static, Landed>>,
+    /// Requests that were refused for good since the last success.
+    refusals: u32,
     /// Set when what is under way is to be given up.
     aborted: watch::Sender<bool>,
 }
+
+/// So many refusals in a row are the destination's opinion of everything, not of one request.
+/// A poisonous one among a few thousand is found with fewer.
+const MOST_HALVINGS: u32 = 16;
 
 /// An attempt that is over.
 struct Landed {
@@ -57,6 +63,7 @@ impl Sender {
             paused: None,
             blocked: None,
             flights: FuturesUnordered::new(),
+            refusals: 0,
             aborted: watch::Sender::new(false),
         }
     }
@@ -64,9 +71,9 @@ impl Sender {
     /// Sends until the process drains and the lane is empty, or the deadline is reached. What
     /// is then left is given up, with the reason `shutdown`.
     pub async fn run(mut self, mut drain: Drain) {
+        let mut deadline = None;
         loop {
             let now = Instant::now();
-            let deadline = drain.deadline();
             if deadline.is_some_and(|deadline| now >= deadline) {
                 break;
             }
@@ -81,7 +88,7 @@ impl Sender {
                 Some(landed) = self.flights.next() => self.land(landed),
                 () = self.lane.wake.notified() => {}
                 () = sleep_until(until.unwrap_or(now)), if until.is_some() => {}
-                _ = drain.begun(), if deadline.is_none() => {}
+                moved = drain.deadline_after(deadline) => deadline = Some(moved),
             }
         }
         self.give_up().await;
@@ -168,7 +175,8 @@ impl Sender {
         self.lane.set_flowing(flowing);
     }
 
-    fn delivered(&self, shipment: Shipment, rejected: u64) {
+    fn delivered(&mut self, shipment: Shipment, rejected: u64) {
+        self.refusals = 0;
         if rejected > 0 {
             limited!(
                 warn,
@@ -180,7 +188,24 @@ impl Sender {
         shipment.receipt.settle_delivered(rejected);
     }
 
-    fn refused(&self, shipment: Shipment, cause: &str) {
+    /// Of several requests in one, one may have spoiled it for the others: they are tried again
+    /// in halves, unless everything is refused lately.
+    fn refused(&mut self, shipment: Shipment, cause: &str) {
+        self.refusals = self.refusals.saturating_add(1);
+        let whole = if self.refusals > MOST_HALVINGS {
+            Err(shipment)
+        } else {
+            shipment.halve()
+        };
+        let shipment = match whole {
+            Ok(halves) => {
+                for half in halves {
+                    self.lane.put_back(half);
+                }
+                return;
+            }
+            Err(shipment) => shipment,
+        };
         limited!(
             error,
             exporter = %self.lane.name,
@@ -268,13 +293,16 @@ impl Sender {
         {
             match outcome {
                 Ok(Delivered { rejected }) => shipment.receipt.settle_delivered(rejected),
-                Err(_) => {
+                Err(Failure::Permanent { .. }) => {
+                    shipment.receipt.settle(Fate::Dropped(Reason::Permanent));
+                }
+                Err(Failure::Retryable { .. }) => {
                     items += shipment.receipt.items();
                     shipment.receipt.settle(Fate::Dropped(Reason::Shutdown));
                 }
             }
         }
-        items += self.lane.give_up(Reason::Shutdown);
+        items += self.lane.close(Reason::Shutdown);
         if items > 0 {
             tracing::error!(
                 exporter = %self.lane.name,

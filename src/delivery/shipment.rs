@@ -60,6 +60,28 @@ impl Shipment {
         }
         Some(whole)
     }
+
+    /// The two halves of a shipment of several requests; the error is one that cannot be halved.
+    pub fn halve(mut self) -> Result<[Self; 2], Self> {
+        let requests = self.batch.chunks.len();
+        if requests < 2 || self.receipt.claims() != requests {
+            return Err(self);
+        }
+        let receipt = self.receipt.split_off_claims(requests / 2);
+        let batch = Batch {
+            chunks: self.batch.chunks.drain(..requests / 2).collect(),
+            items: receipt.items(),
+            ..self.batch.clone()
+        };
+        self.batch.items = self.receipt.items();
+        let front = Self {
+            batch,
+            receipt,
+            rooms: self.rooms.clone(),
+            ..self
+        };
+        Ok([front, self])
+    }
 }
 
 /// Parts of a shipment that is above the limits of one request. An item that is above them
@@ -112,7 +134,10 @@ pub fn split(shipment: Shipment, limits: &Limits) -> VecDeque<Shipment> {
             });
         }
     }
-    // What is left covers no bytes: requests without items are not worth sending on their own.
-    receipt.settle(Fate::Delivered);
+    // Requests without items are not worth sending on their own. Anything else that is left was
+    // counted at the door and is in no part: dropped here, it is counted as a bug.
+    if receipt.items() == 0 {
+        receipt.settle(Fate::Delivered);
+    }
     parts
 }

@@ -190,7 +190,11 @@ where
         ended = connection.as_mut() => Some(ended),
         () = sleep_until(old.unwrap_or_else(Instant::now)), if old.is_some() => {
             connection.as_mut().graceful_shutdown();
-            timeout(traffic.grace(limits.grace), connection.as_mut()).await.ok()
+            tokio::select! {
+                ended = connection.as_mut() => Some(ended),
+                () = sleep(traffic.grace(limits.grace)) => None,
+                () = drain.over() => None,
+            }
         }
         () = traffic.silence(limits.patience) => {
             connection.as_mut().graceful_shutdown();
@@ -200,10 +204,13 @@ where
             connection.as_mut().graceful_shutdown();
             timeout(SHORT_GRACE, connection.as_mut()).await.ok()
         }
-        deadline = drain.begun() => {
+        _ = drain.begun() => {
             connection.as_mut().graceful_shutdown();
-            let left = deadline.saturating_duration_since(Instant::now());
-            timeout(traffic.grace(left), connection.as_mut()).await.ok()
+            tokio::select! {
+                ended = connection.as_mut() => Some(ended),
+                () = sleep(SHORT_GRACE), if !traffic.spoke() => None,
+                () = drain.over() => None,
+            }
         }
     };
     if let Some(Err(error)) = ended {

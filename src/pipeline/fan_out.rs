@@ -11,19 +11,23 @@ use crate::batch::Batch;
 use crate::budget::Reservation;
 use crate::delivery::config::WhenFull;
 use crate::delivery::lane::Lane;
-use crate::intake::{Acknowledge, Refused, jittered};
+use crate::intake::{self, Acknowledge, Refused, jittered};
 use crate::receipt::{Settled, Settlement};
 use crate::telemetry::metrics::Refusal;
 
 type Offer = (Arc<Lane>, Batch, Option<Reservation>);
 
-/// Hands the batches over to their lanes; waits for room until `deadline`. Returns when the
-/// request is acknowledged in the sense of `acknowledge`.
+/// The lanes have it: from now on its items are accounted for, whatever the client is told.
+pub struct Taken {
+    settlement: Option<Arc<Settlement>>,
+}
+
+/// Hands the batches over to their lanes; waits for room until `deadline`.
 pub async fn offer(
     branches: Branches,
     deadline: Instant,
     acknowledge: Acknowledge,
-) -> Result<(), Refused> {
+) -> Result<Taken, Refused> {
     let mut offers: SmallVec<[Offer; 2]> = SmallVec::new();
     for (pipeline, batch) in branches {
         for lane in &pipeline.lanes {
@@ -33,15 +37,20 @@ pub async fn offer(
     for (lane, batch, room) in &mut offers {
         *room = find_room(lane, batch.bytes(), deadline).await?;
     }
-    match acknowledge {
-        Acknowledge::Queued => {
-            push(offers, None);
-            Ok(())
-        }
-        Acknowledge::Delivered => {
-            let settlement = Arc::new(Settlement::default());
-            push(offers, Some(&settlement));
-            delivered(&settlement, deadline).await
+    let settlement = match acknowledge {
+        Acknowledge::Queued => None,
+        Acknowledge::Delivered => Some(Arc::<Settlement>::default()),
+    };
+    push(offers, settlement.as_ref())?;
+    Ok(Taken { settlement })
+}
+
+impl Taken {
+    /// Waits until the request is acknowledged: at once if that means queued.
+    pub async fn acknowledged(self, deadline: Instant) -> Result<(), Refused> {
+        match self.settlement {
+            None => Ok(()),
+            Some(settlement) => delivered(&settlement, deadline).await,
         }
     }
 }
@@ -74,11 +83,15 @@ async fn find_room(
     })
 }
 
-fn push(offers: SmallVec<[Offer; 2]>, settlement: Option<&Arc<Settlement>>) {
+fn push(offers: SmallVec<[Offer; 2]>, settlement: Option<&Arc<Settlement>>) -> Result<(), Refused> {
     for (lane, batch, room) in offers {
         let settlement = settlement.filter(|_| lane.config.required);
-        lane.push(batch, room, settlement);
+        if !lane.push(batch, room, settlement) {
+            // The process is at its end; whoever gets what we refuse now has it whole.
+            return Err(intake::draining());
+        }
     }
+    Ok(())
 }
 
 async fn delivered(settlement: &Settlement, deadline: Instant) -> Result<(), Refused> {

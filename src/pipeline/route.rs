@@ -73,8 +73,9 @@ impl Route {
         let (signal, deadline) = (request.signal, request.deadline);
         self.pay_ahead(&mut request).await?;
         let Prepared { branches, accepted } = self.prepare(request).await?;
-        fan_out::offer(branches, deadline, self.acknowledge).await?;
+        let taken = fan_out::offer(branches, deadline, self.acknowledge).await?;
         self.ledger.receive(signal, accepted.items);
+        taken.acknowledged(deadline).await?;
         Ok(accepted)
     }
 

@@ -1,5 +1,7 @@
 //! What prost and opentelemetry-proto make of a request.
 
+#![allow(dead_code, reason = "each test that includes it uses a part")]
+
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::profiles::v1development::ExportProfilesServiceRequest;

@@ -1,5 +1,7 @@
 //! Requests of the sizes and shapes that real services send, always the same.
 
+#![allow(dead_code, reason = "each test that includes it uses a part")]
+
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;

@@ -103,15 +103,20 @@ pub(crate) fn finish(load: Child) -> Value {
 }
 
 /// Waits until something holds.
-pub(crate) fn until(what: &str, condition: impl Fn() -> bool) {
+pub(crate) fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let begun = std::time::SystemTime::now();
     while !condition() {
         assert!(
             begun.elapsed().unwrap() < PATIENCE,
             "waited in vain: {what}"
         );
-        std::thread::yield_now();
+        pause();
     }
+}
+
+/// Between two looks at a condition: the processes that are waited for need the CPU.
+pub(crate) fn pause() {
+    std::thread::park_timeout(Duration::from_millis(5));
 }
 
 fn otlpd() -> Command {

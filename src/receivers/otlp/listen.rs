@@ -134,7 +134,7 @@ async fn serve_http(
             .http1()
             .timer(TokioTimer::new())
             .header_read_timeout(config.read_header_timeout)
-            .max_buf_size(HTTP1_BUFFER);
+            .max_buf_size(window.bytes.min(HTTP1_BUFFER));
         let held = Arc::new((http.metrics.connection(), window));
         let http = Arc::clone(&http);
         let service = service_fn(move |request| {
@@ -169,7 +169,8 @@ const WINDOW: (usize, usize) = (4 << 20, 64 << 10);
 /// Requests under way on one HTTP/2 connection to the HTTP listener.
 const HTTP_STREAMS: u32 = 128;
 
-/// The read buffer of an HTTP/1.1 connection, its headers included.
+/// The largest read buffer of an HTTP/1.1 connection, its headers included: it is what the
+/// connection may send before anybody reads it, and no larger than its window is.
 const HTTP1_BUFFER: usize = 256 << 10;
 
 /// The longest list of headers.
