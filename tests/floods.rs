@@ -52,7 +52,7 @@ async fn survives(flood: impl FnOnce(&mut Frames)) {
     });
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn t09_rapid_resets() {
     survives(|frames| {
         let headers = call_headers(TRACES);
@@ -71,7 +71,7 @@ async fn t09_rapid_resets() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn t09_settings_and_pings_that_nobody_reads_the_answers_of() {
     survives(|frames| {
         pour(
@@ -91,7 +91,7 @@ async fn t09_settings_and_pings_that_nobody_reads_the_answers_of() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn t09_headers_without_end() {
     survives(|frames| {
         frames.send(Frames::HEADERS, 0, 1, &call_headers(TRACES));
@@ -111,7 +111,7 @@ async fn t09_headers_without_end() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn t09_data_of_no_bytes_and_of_one() {
     survives(|frames| {
         frames.send(
@@ -141,7 +141,7 @@ async fn t09_data_of_no_bytes_and_of_one() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn t09_many_idle_connections_hold_up_nobody() {
     let daemon = Daemon::start(&Setup {
         grpc: ", keepalive = { max_connections = 200 }",

@@ -1,5 +1,6 @@
 //! Serving: the accept loop, and the life of each connection from accept to goodbye.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -13,7 +14,7 @@ use hyper_util::rt::TokioExecutor;
 use hyper_util::server::conn::auto::Builder;
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{sleep, sleep_until, timeout};
 
 use super::corked::Corked;
 use super::dial::replace_at;
@@ -71,13 +72,13 @@ impl Traffic {
         self.under_way.load(Ordering::Relaxed) == 0
     }
 
-    /// How long the connection may take to say goodbye. One that never spoke, such as a probe
-    /// that only connects, would not notice that it is asked to.
-    fn grace(&self, grace: Duration) -> Duration {
-        if self.spoke() {
-            grace
-        } else {
-            grace.min(SHORT_GRACE)
+    /// Waits until no request was under way at the end of a period of this length.
+    async fn rest(&self, period: Duration) {
+        loop {
+            sleep(period).await;
+            if self.is_idle() {
+                return;
+            }
         }
     }
 }
@@ -88,7 +89,8 @@ impl Drop for UnderWay {
     }
 }
 
-/// How long a connection without a request under way has to say goodbye.
+/// How long a connection without a request under way has to say goodbye. One that never spoke,
+/// such as a probe that only connects, would not notice that it is asked to.
 const SHORT_GRACE: Duration = Duration::from_secs(1);
 
 /// The places for connections on one listener.
@@ -186,34 +188,37 @@ where
     let connection = builder.serve_connection(Corked::new(stream), service);
     tokio::pin!(connection);
     let old = replace_at(limits.max_age);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => Some(ended),
-        () = sleep_until(old.unwrap_or_else(Instant::now)), if old.is_some() => {
-            connection.as_mut().graceful_shutdown();
-            tokio::select! {
-                ended = connection.as_mut() => Some(ended),
-                () = sleep(traffic.grace(limits.grace)) => None,
-                () = drain.over() => None,
-            }
-        }
-        () = traffic.silence(limits.patience) => {
-            connection.as_mut().graceful_shutdown();
-            timeout(SHORT_GRACE, connection.as_mut()).await.ok()
-        }
-        () = places.asked_for(&traffic) => {
-            connection.as_mut().graceful_shutdown();
-            timeout(SHORT_GRACE, connection.as_mut()).await.ok()
-        }
-        _ = drain.begun() => {
-            connection.as_mut().graceful_shutdown();
-            tokio::select! {
-                ended = connection.as_mut() => Some(ended),
-                () = sleep(SHORT_GRACE), if !traffic.spoke() => None,
-                () = drain.over() => None,
-            }
+    let old_age = async {
+        match old {
+            Some(old) => sleep_until(old).await,
+            None => std::future::pending().await,
         }
     };
-    if let Some(Err(error)) = ended {
-        tracing::debug!(error, "connection ended");
+    let leaves_by = tokio::select! {
+        ended = connection.as_mut() => return log(ended),
+        () = old_age => Some(limits.grace),
+        () = traffic.silence(limits.patience) => Some(limits.grace),
+        () = places.asked_for(&traffic) => Some(limits.grace),
+        _ = drain.begun() => None,
+    };
+    connection.as_mut().graceful_shutdown();
+    let grace = async {
+        match leaves_by {
+            Some(grace) => sleep(grace).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        ended = connection.as_mut() => log(ended),
+        // One with nothing to finish does not hear us, or does not want to.
+        () = traffic.rest(SHORT_GRACE) => {}
+        () = grace => {}
+        () = drain.over() => {}
+    }
+}
+
+fn log<E: fmt::Display>(ended: Result<(), E>) {
+    if let Err(error) = ended {
+        tracing::debug!(%error, "connection ended");
     }
 }
