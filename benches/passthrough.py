@@ -33,11 +33,18 @@ TICKS = os.sysconf("SC_CLK_TCK")
 # load, sink: flags of bench load and bench sink. out: how contenders compress what they send.
 # floor: the flags for the proxy's load where they differ; it cannot compress, so with gzip it
 # carries the plain bytes. frames16k: client and backend like grpc-go, whose frames are never
-# larger; elsewhere frames are as large as the contender allows, and the sink allows 1 MiB.
+# larger (-in, -out: only one of them); elsewhere frames are as large as the contender allows, and
+# the sink allows 1 MiB.
 SCENARIOS = {
     "grpc": {"load": ["--signal", "traces"], "out": "none"},
     "frames16k": {
         "load": ["--signal", "traces", "--frame-kib", "16"],
+        "out": "none",
+        "sink": ["--frame-kib", "16"],
+    },
+    "frames16k-in": {"load": ["--signal", "traces", "--frame-kib", "16"], "out": "none"},
+    "frames16k-out": {
+        "load": ["--signal", "traces"],
         "out": "none",
         "sink": ["--frame-kib", "16"],
     },
@@ -280,7 +287,7 @@ def result(scenario, name, report, cpu, idle, peak):
 
 
 HEAD = (
-    f"{'scenario':11}{'contender':11}{'items/s':>11}{'CPU s/M':>9}{'x proxy':>9}"
+    f"{'scenario':15}{'contender':11}{'items/s':>11}{'CPU s/M':>9}{'x proxy':>9}"
     f"{'idle MiB':>10}{'peak MiB':>10}{'p50 ms':>9}{'p99 ms':>9}{'failed':>8}{'missing':>9}"
 )
 
@@ -288,7 +295,7 @@ HEAD = (
 def line(row):
     ratio = f"{row['ratio']:.2f}" if row.get("ratio") else "-"
     return (
-        f"{row['scenario']:11}{row['contender']:11}{row['items_per_second']:>11,.0f}"
+        f"{row['scenario']:15}{row['contender']:11}{row['items_per_second']:>11,.0f}"
         f"{row['cpu_seconds_per_million']:>9.3f}{ratio:>9}{row['idle_mib']:>10.1f}"
         f"{row['peak_mib']:>10.1f}{row['p50_ms']:>9.2f}{row['p99_ms']:>9.2f}"
         f"{row['failed']:>8}{row['missing']:>9}"

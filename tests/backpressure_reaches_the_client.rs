@@ -2,6 +2,13 @@
 //! refused in words that every SDK retries on, and what was acknowledged arrives.
 
 #![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::too_many_lines,
+    clippy::disallowed_methods,
+    reason = "a test tells what it saw, in one place, and lets real time pass where age is the matter"
+)]
+#![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,

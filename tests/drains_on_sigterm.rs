@@ -49,8 +49,14 @@ fn under_full_load_no_acknowledged_item_is_lost() {
             ];
             start_load(flags.as_flattened())
         });
-        until("the load is on", || {
-            sink.stats()["unique"].as_u64() > Some(1000 * (round + 1))
+        until("both loads are on", || {
+            let page = daemon.get("/metrics").body;
+            let taken = page.lines().filter(|line| {
+                let count = line.rsplit(' ').next().and_then(|count| count.parse().ok());
+                line.starts_with("otelcol_receiver_accepted_spans_total")
+                    && count.is_some_and(|count: u64| count >= 500 * (round + 1))
+            });
+            taken.count() == 2
         });
         let (status, ledger) = daemon.stop();
         assert!(status.success(), "{status}: {ledger}");
