@@ -4,13 +4,6 @@
 //!
 //! `OTLPD_LONG=1` sends all 10,000; `OTLPD_KEEP_BODIES=FILE` writes each plain body with its
 //! verdict, for other parsers to judge (a line each: signal, verdict, hexadecimal).
-#![allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    clippy::too_many_lines,
-    clippy::disallowed_methods,
-    reason = "a test tells what it saw, in one place, and lets real time pass where age is the matter"
-)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 mod support {
