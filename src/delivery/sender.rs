@@ -229,7 +229,7 @@ impl Sender {
         }
         if let Some(repeated) = self.said.refused.pass() {
             tracing::error!(
-                    repeated,
+                repeated,
                 exporter = %self.lane.name,
                 signal = shipment.batch.signal.name(),
                 items = shipment.receipt.items(),
@@ -244,7 +244,7 @@ impl Sender {
         let now = Instant::now();
         if let Some(repeated) = self.said.failed.pass() {
             tracing::warn!(
-                    repeated,
+                repeated,
                 exporter = %self.lane.name,
                 attempts = shipment.attempts + 1,
                 cause,
@@ -264,7 +264,7 @@ impl Sender {
         if self.backoff.gives_up(age, delay) {
             if let Some(repeated) = self.said.exhausted.pass() {
                 tracing::error!(
-                        repeated,
+                    repeated,
                     exporter = %self.lane.name,
                     items = shipment.receipt.items(),
                     cause,
