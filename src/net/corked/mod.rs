@@ -28,8 +28,11 @@ pub struct Corked {
     put_off: bool,
 }
 
-/// Reads into less room than this are served from a buffer of this size, in bytes.
+/// Reads into less room than this are served from a larger buffer, in bytes.
 const READ: usize = 32 << 10;
+
+/// The size of that buffer: eight frames of 16 KiB, which is what many clients send.
+const READ_AHEAD: usize = 128 << 10;
 
 /// So much may gather before it is written, in bytes.
 const GATHER: usize = 64 << 10;
@@ -112,7 +115,7 @@ impl Read for Corked {
                 return Pin::new(&mut self.stream).poll_read(cx, buf);
             }
             let this = &mut *self;
-            this.read.reserve(READ);
+            this.read.reserve(READ_AHEAD);
             let polled = poll_read_buf(Pin::new(this.stream.inner_mut()), cx, &mut this.read);
             if !matches!(polled, Poll::Ready(Ok(1..))) {
                 this.read = BytesMut::new();

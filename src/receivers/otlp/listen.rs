@@ -171,7 +171,7 @@ const HTTP_STREAMS: u32 = 128;
 
 /// The largest read buffer of an HTTP/1.1 connection, its headers included: it is what the
 /// connection may send before anybody reads it, and no larger than its window is.
-const HTTP1_BUFFER: usize = 256 << 10;
+const HTTP1_BUFFER: usize = 96 << 10;
 
 /// The longest list of headers.
 const MAX_HEADERS: u32 = 16 << 10;
