@@ -4,13 +4,6 @@
 //!
 //! `OTLPD_LONG=1` sends all 10,000; `OTLPD_KEEP_BODIES=FILE` writes each plain body with its
 //! verdict, for other parsers to judge (a line each: signal, verdict, hexadecimal).
-#![allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    clippy::too_many_lines,
-    clippy::disallowed_methods,
-    reason = "a test tells what it saw, in one place, and lets real time pass where age is the matter"
-)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 mod support {
@@ -95,78 +88,94 @@ fn nested(levels: usize) -> Vec<u8> {
 fn damage(number: usize, dice: &mut Dice) -> Damaged {
     let signal = SIGNALS[number % SIGNALS.len()];
     let mut body = sound(signal);
+    let mut prefix = None;
+    let (kind, gzipped) = match number / SIGNALS.len() % 14 {
+        0 => (damage_gzip(&mut body, dice), true),
+        1 => ("gzip false", true),
+        2 => {
+            prefix = Some(false_prefix(body.len(), dice));
+            ("false prefix", false)
+        }
+        which => {
+            let kind = damage_message(which, &mut body, dice);
+            let gzipped = number % 5 == 4;
+            if gzipped {
+                body = gzip(&body);
+            }
+            (kind, gzipped)
+        }
+    };
+    Damaged {
+        kind,
+        signal,
+        body,
+        gzip: gzipped,
+        prefix,
+    }
+}
+
+fn damage_gzip(body: &mut Vec<u8>, dice: &mut Dice) -> &'static str {
+    *body = gzip(body);
     let place = dice.below(body.len());
-    let (mut packed, mut prefix) = (number % 5 == 4, None);
-    let kind = match number / 3 % 14 {
-        0 => {
+    if dice.below(2) == 0 {
+        body.truncate(place);
+        return "gzip cut";
+    }
+    body[place] ^= 1 << dice.below(8);
+    "gzip flipped"
+}
+
+fn false_prefix(length: usize, dice: &mut Dice) -> (u8, u32) {
+    let short = u32::try_from(dice.below(length)).unwrap();
+    let length = u32::try_from(length).unwrap();
+    match dice.below(4) {
+        0 => (0, u32::MAX),
+        1 => (0, short),
+        2 => (2 + dice.0.random_range(0..100), length),
+        _ => (0, length + 1),
+    }
+}
+
+fn damage_message(which: usize, body: &mut Vec<u8>, dice: &mut Dice) -> &'static str {
+    let place = dice.below(body.len());
+    match which {
+        3 | 4 => {
             body.truncate(place);
             "truncated"
         }
-        1 => {
+        5 => {
             for _ in 0..1 + dice.below(3) {
                 let place = dice.below(body.len());
                 body[place] ^= 1 << dice.below(8);
             }
             "flipped"
         }
-        2 => {
+        6 => {
             let lie = [0, 1, 0x7f, 0xff][dice.below(4)];
             body[[1, 2, 3, 4, place][dice.below(5)]] = lie;
             "false length"
         }
-        3 => {
-            body.splice(place..place, [0x02, 0x01, 0xff]);
+        7 => {
             body.splice(0..0, [[0x00, 0x00], [0x02, 0x00]][dice.below(2)]);
             "field number 0"
         }
-        4 => {
+        8 => {
             body.splice(0..0, [0x0e + 8 * dice.0.random_range(0..15), 0x00]);
             "wire type 6"
         }
-        5 => {
+        9 => {
             let length = 1 + dice.below(30);
             body.extend(vec![0xff; length]);
             "endless varint"
         }
-        6 => {
+        10 => {
             let length = dice.below(300);
-            body = dice.noise(length);
+            *body = dice.noise(length);
             "noise"
         }
-        7 => {
+        11 => {
             body.extend(nested([50, 96, 104, 300][dice.below(4)]));
             "nested"
-        }
-        8 => {
-            body = gzip(&body);
-            let place = dice.below(body.len());
-            body.truncate(place);
-            packed = true;
-            "gzip cut"
-        }
-        9 => {
-            body = gzip(&body);
-            let place = dice.below(body.len());
-            body[place] ^= 1 << dice.below(8);
-            packed = true;
-            "gzip flipped"
-        }
-        10 => {
-            packed = true;
-            "gzip false"
-        }
-        11 => {
-            prefix = Some(match dice.below(4) {
-                0 => (0, u32::MAX),
-                1 => (0, u32::try_from(place).unwrap()),
-                2 => (
-                    2 + dice.0.random_range(0..100),
-                    u32::try_from(body.len()).unwrap(),
-                ),
-                _ => (0, u32::try_from(body.len()).unwrap() + 1),
-            });
-            packed = false;
-            "false prefix"
         }
         12 => {
             body.splice(place..place, [0x0b, 0x13, 0x14]);
@@ -177,14 +186,6 @@ fn damage(number: usize, dice: &mut Dice) -> Damaged {
             body[place] = 0xfe;
             "bad byte"
         }
-    };
-    let compress = packed && !kind.starts_with("gzip");
-    Damaged {
-        kind,
-        signal,
-        body: if compress { gzip(&body) } else { body },
-        gzip: packed,
-        prefix,
     }
 }
 
@@ -335,29 +336,48 @@ async fn every_damaged_body_gets_its_answer_and_nothing_unreadable_is_forwarded(
     let stop = Arc::<AtomicBool>::default();
     let valid = valid_traffic(H2::connect(daemon.grpc).await, Arc::clone(&stop));
     let valid = tokio::spawn(valid);
+    send_bodies(&daemon, count / 10).await;
+    let flat = daemon.memory("VmHWM");
+    send_bodies(&daemon, count).await;
+    send_bombs(&daemon).await;
+    stop.store(true, Ordering::Relaxed);
+    let sent = valid.await.unwrap();
+    // A bomb that lies about its size inflates up to the limit before it is known for one.
+    let grown = daemon.memory("VmHWM") - flat;
+    assert!(grown < 32 << 20, "{grown} bytes");
+    until("everything is delivered", || {
+        let ledger = &daemon.status()["ledger"];
+        SIGNALS
+            .iter()
+            .all(|signal| ledger[signal.name()]["exporters"]["out"]["in_process"] == 0)
+    });
+    judge(&capture, sent);
+}
+
+/// Sends so many damaged bodies, one after the other, and checks each answer.
+async fn send_bodies(daemon: &Daemon, count: usize) {
     let mut grpc = H2::connect(daemon.grpc).await;
     let mut http = H2::connect(daemon.http).await;
     let mut dice = Dice(SmallRng::seed_from_u64(3));
-    let mut flat = 0;
     let mut kept = String::new();
     let mut refused = 0;
     for number in 0..count {
         let damaged = damage(number, &mut dice);
         let verdict = send_grpc(&mut grpc, &damaged).await;
+        refused += usize::from(verdict != Verdict::Accepted);
         if let Some((flag, length)) = damaged.prefix {
-            let expected = if flag == 0 && length == u32::MAX {
+            let is_large = flag == 0 && length == u32::MAX;
+            let expected = if is_large {
                 Verdict::TooLarge
             } else {
                 Verdict::Invalid
             };
             assert_eq!(verdict, expected, "{flag} {length}");
-            refused += 1;
             continue;
         }
         check(&damaged, verdict, "gRPC");
         let same = send_http(&mut http, &damaged).await;
         assert_eq!(verdict, same, "{} over HTTP", damaged.kind);
-        refused += usize::from(verdict == Verdict::Invalid);
         if let Some(plain) = damaged.plain() {
             let signal = damaged.signal.name();
             write!(kept, "{signal} {verdict:?} ").unwrap();
@@ -366,10 +386,17 @@ async fn every_damaged_body_gets_its_answer_and_nothing_unreadable_is_forwarded(
                 .for_each(|byte| write!(kept, "{byte:02x}").unwrap());
             kept.push('\n');
         }
-        if number == count / 10 {
-            flat = daemon.memory("VmHWM");
-        }
     }
+    assert!(refused > count / 2, "{refused}");
+    if let Some(file) = std::env::var_os("OTLPD_KEEP_BODIES") {
+        std::fs::write(file, kept).unwrap();
+    }
+}
+
+/// Sends bombs of 1 GiB: one that says so, and two that lie.
+async fn send_bombs(daemon: &Daemon) {
+    let mut grpc = H2::connect(daemon.grpc).await;
+    let mut http = H2::connect(daemon.http).await;
     for says in [1 << 30, 0, 1000] {
         let bomb = Damaged {
             kind: "bomb",
@@ -380,22 +407,6 @@ async fn every_damaged_body_gets_its_answer_and_nothing_unreadable_is_forwarded(
         };
         assert_eq!(send_grpc(&mut grpc, &bomb).await, Verdict::TooLarge);
         assert_eq!(send_http(&mut http, &bomb).await, Verdict::TooLarge);
-    }
-    stop.store(true, Ordering::Relaxed);
-    let sent = valid.await.unwrap();
-    assert!(refused > count / 3, "{refused}");
-    // A bomb that lies about its size inflates up to the limit before it is known for one.
-    let grown = daemon.memory("VmHWM") - flat;
-    assert!(grown < 32 << 20, "{grown} bytes");
-    until("everything is delivered", || {
-        let account = &daemon.status()["ledger"];
-        SIGNALS
-            .iter()
-            .all(|signal| account[signal.name()]["exporters"]["out"]["in_process"] == 0)
-    });
-    judge(&capture, sent);
-    if let Some(file) = std::env::var_os("OTLPD_KEEP_BODIES") {
-        std::fs::write(file, kept).unwrap();
     }
 }
 

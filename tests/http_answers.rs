@@ -1,13 +1,10 @@
 //! What the HTTP listener answers, line by line of the conformance list (its section H), asked
 //! over raw sockets. JSON, CORS, TLS and authentication have their own place.
-#![allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    clippy::too_many_lines,
-    clippy::disallowed_methods,
-    reason = "a test tells what it saw, in one place, and lets real time pass where age is the matter"
-)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the daemon is another process, and lives in real time"
+)]
 
 mod support {
     pub(crate) mod door;

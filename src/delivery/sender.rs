@@ -15,10 +15,10 @@ use super::lane::{Lane, Next};
 use super::shipment::Shipment;
 use crate::batch::Batch;
 use crate::component::{Delivered, Exporter, Failure};
-use crate::limited;
 use crate::shutdown::Drain;
 use crate::telemetry::lanes::{self, Attempt};
 use crate::telemetry::ledger::{Fate, Reason};
+use crate::telemetry::limited::Gate;
 
 /// The one task that empties a lane.
 pub struct Sender {
@@ -32,6 +32,7 @@ pub struct Sender {
     paused: Option<Instant>,
     /// The later of that and the breaker's next probe, as the lane knows it.
     blocked: Option<Instant>,
+    said: Said,
     flights: FuturesUnordered<BoxFuture<'static, Landed>>,
     /// Requests that were refused for good since the last success.
     refusals: u32,
@@ -42,6 +43,27 @@ pub struct Sender {
 /// So many refusals in a row are the destination's opinion of everything, not of one request.
 /// A poisonous one among a few thousand is found with fewer.
 const MOST_HALVINGS: u32 = 16;
+
+/// What traffic makes us say, once in ten seconds for each exporter: the next line says how many
+/// it stands for.
+struct Said {
+    rejected: Gate,
+    refused: Gate,
+    failed: Gate,
+    exhausted: Gate,
+}
+
+impl Default for Said {
+    fn default() -> Self {
+        let gate = || Gate::new(Duration::from_secs(10));
+        Self {
+            rejected: gate(),
+            refused: gate(),
+            failed: gate(),
+            exhausted: gate(),
+        }
+    }
+}
 
 /// An attempt that is over.
 struct Landed {
@@ -62,6 +84,7 @@ impl Sender {
             last: None,
             paused: None,
             blocked: None,
+            said: Said::default(),
             flights: FuturesUnordered::new(),
             refusals: 0,
             aborted: watch::Sender::new(false),
@@ -177,9 +200,11 @@ impl Sender {
 
     fn delivered(&mut self, shipment: Shipment, rejected: u64) {
         self.refusals = 0;
-        if rejected > 0 {
-            limited!(
-                warn,
+        if rejected > 0
+            && let Some(repeated) = self.said.rejected.pass()
+        {
+            tracing::warn!(
+                repeated,
                 exporter = %self.lane.name,
                 rejected,
                 "the destination rejected items one by one; they are not sent again"
@@ -202,26 +227,30 @@ impl Sender {
             self.lane.put_back(other_half);
             return;
         }
-        limited!(
-            error,
-            exporter = %self.lane.name,
-            signal = shipment.batch.signal.name(),
-            items = shipment.receipt.items(),
-            cause,
-            "the destination refused a request for good; its items are dropped"
-        );
+        if let Some(repeated) = self.said.refused.pass() {
+            tracing::error!(
+                repeated,
+                exporter = %self.lane.name,
+                signal = shipment.batch.signal.name(),
+                items = shipment.receipt.items(),
+                cause,
+                "the destination refused a request for good; its items are dropped"
+            );
+        }
         shipment.receipt.settle(Fate::Dropped(Reason::Permanent));
     }
 
     fn failed(&mut self, mut shipment: Shipment, pass: Pass, after: Option<Duration>, cause: &str) {
         let now = Instant::now();
-        limited!(
-            warn,
-            exporter = %self.lane.name,
-            attempts = shipment.attempts + 1,
-            cause,
-            "an attempt failed and will be repeated"
-        );
+        if let Some(repeated) = self.said.failed.pass() {
+            tracing::warn!(
+                repeated,
+                exporter = %self.lane.name,
+                attempts = shipment.attempts + 1,
+                cause,
+                "an attempt failed and will be repeated"
+            );
+        }
         let change = self.breaker.failure(pass, now, rand::random());
         self.tell(change);
         if let Some(after) = after {
@@ -233,13 +262,15 @@ impl Sender {
         let delay = self.backoff.delay(shipment.attempts, rand::random(), after);
         let age = now.saturating_duration_since(shipment.batch.received);
         if self.backoff.gives_up(age, delay) {
-            limited!(
-                error,
-                exporter = %self.lane.name,
-                items = shipment.receipt.items(),
-                cause,
-                "items are dropped: tried for as long as retry_on_failure.max_elapsed_time allows"
-            );
+            if let Some(repeated) = self.said.exhausted.pass() {
+                tracing::error!(
+                    repeated,
+                    exporter = %self.lane.name,
+                    items = shipment.receipt.items(),
+                    cause,
+                    "items are dropped: tried for as long as retry_on_failure.max_elapsed_time allows"
+                );
+            }
             shipment
                 .receipt
                 .settle(Fate::Dropped(Reason::RetriesExhausted));
