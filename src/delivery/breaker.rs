@@ -46,7 +46,7 @@ impl BreakerState {
         match self {
             Self::Closed => "closed",
             Self::Open => "open",
-            Self::HalfOpen => "half_open",
+            Self::HalfOpen => "half-open",
         }
     }
 }

@@ -18,6 +18,7 @@ use crate::otlp::Signal;
 use crate::receipt::{Receipt, Settlement};
 use crate::telemetry::lanes::{LaneFacts, LaneStats, Lanes};
 use crate::telemetry::ledger::{Account, Accounts, Fate, Reason};
+use crate::telemetry::limited::Gate;
 
 /// One exporter's queue, and all that its sender shares with those who fill it.
 pub struct Lane {
@@ -39,6 +40,8 @@ pub struct Lane {
     flowing: AtomicBool,
     /// Told when the lane is no longer crowded.
     eased: Notify,
+    /// What is said of a full queue, once in ten seconds.
+    said_full: Gate,
 }
 
 /// With this many bytes in a lane that flows it is crowded, and clients are paced; or with a
@@ -101,6 +104,7 @@ impl Lane {
             wake: Notify::new(),
             flowing: AtomicBool::new(true),
             eased: Notify::new(),
+            said_full: Gate::new(Duration::from_secs(10)),
         }
     }
 
@@ -181,7 +185,7 @@ impl Lane {
         let room = room.or_else(|| self.make_room(batch.bytes()));
         let Some(room) = room else {
             self.stats.set_full(true);
-            open().settle(Fate::Dropped(Reason::QueueFull));
+            self.give_up_full(open());
             return true;
         };
         let mut state = self.lock();
@@ -253,9 +257,23 @@ impl Lane {
         };
         drop(state);
         receipt.is_some_and(|receipt| {
-            receipt.settle(Fate::Dropped(Reason::QueueFull));
+            self.give_up_full(receipt);
             true
         })
+    }
+
+    /// What finds no room, or makes it for others, is given up.
+    fn give_up_full(&self, receipt: Receipt) {
+        if let Some(repeated) = self.said_full.pass() {
+            tracing::warn!(
+                repeated,
+                exporter = %self.name,
+                items = receipt.items(),
+                when_full = self.when_full.name(),
+                "the queue is full: requests are given up, and counted in the ledger as queue_full"
+            );
+        }
+        receipt.settle(Fate::Dropped(Reason::QueueFull));
     }
 
     /// What the sender can do next; if nothing, it is woken by the next parcel.

@@ -21,7 +21,7 @@ pub enum Reason {
     Permanent,
     /// One item alone is above the destination's size limit.
     TooLarge,
-    /// Tried for as long as `retry.max_elapsed_time` allows.
+    /// Tried for as long as `retry_on_failure.max_elapsed_time` allows.
     RetriesExhausted,
     /// Still undelivered when the shutdown deadline was reached.
     Shutdown,
