@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::config::BreakerConfig;
+use crate::telemetry::lanes::Breaker as BreakerState;
 
 /// No configured time is taken for longer than this, so that sums of times cannot overflow.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -27,28 +28,6 @@ enum State {
     Closed { failures: u32 },
     Open { until: Instant, openings: u32 },
     HalfOpen { openings: u32 },
-}
-
-/// The breaker's state, for metrics and logs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BreakerState {
-    /// Attempts pass.
-    Closed,
-    /// Attempts wait.
-    Open,
-    /// One attempt is under way to find out; the others wait.
-    HalfOpen,
-}
-
-impl BreakerState {
-    /// The word for it in logs, labels and `/status`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Closed => "closed",
-            Self::Open => "open",
-            Self::HalfOpen => "half-open",
-        }
-    }
 }
 
 /// Whether an attempt may start now.

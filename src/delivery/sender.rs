@@ -10,13 +10,13 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::backoff::Backoff;
-use super::breaker::{Breaker, BreakerState, Change, Pass, Permit};
+use super::breaker::{Breaker, Change, Pass, Permit};
 use super::lane::{Lane, Next};
 use super::shipment::Shipment;
 use crate::batch::Batch;
 use crate::component::{Delivered, Exporter, Failure};
 use crate::shutdown::Drain;
-use crate::telemetry::lanes::{self, Attempt};
+use crate::telemetry::lanes::Attempt;
 use crate::telemetry::ledger::{Fate, Reason};
 use crate::telemetry::limited::Gate;
 
@@ -297,13 +297,8 @@ impl Sender {
     }
 
     fn show_breaker(&mut self) {
-        let state = match self.breaker.state() {
-            BreakerState::Closed => lanes::Breaker::Closed,
-            BreakerState::Open => lanes::Breaker::Open,
-            BreakerState::HalfOpen => lanes::Breaker::HalfOpen,
-        };
         let probe = self.breaker.next_probe();
-        self.lane.stats.set_breaker(state, probe);
+        self.lane.stats.set_breaker(self.breaker.state(), probe);
         if self.blocked != probe.max(self.paused) {
             self.blocked = probe.max(self.paused);
             self.lane.set_blocked(self.blocked);

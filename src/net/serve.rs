@@ -44,16 +44,23 @@ pub struct Traffic {
 }
 
 /// A request that is under way until this is dropped.
-#[derive(Debug)]
-#[must_use = "dropping it says that the request is done"]
-pub struct UnderWay(Arc<Traffic>);
+struct UnderWay(Arc<Traffic>);
 
 impl Traffic {
-    /// A request begins.
-    pub fn begin(self: &Arc<Self>) -> UnderWay {
+    /// Answers a request, which is under way from this call on until it is answered, or until
+    /// the answer is given up.
+    pub fn during<F: Future>(
+        self: &Arc<Self>,
+        answer: F,
+    ) -> impl Future<Output = F::Output> + use<F> {
         self.spoke.store(true, Ordering::Relaxed);
         self.under_way.fetch_add(1, Ordering::Relaxed);
-        UnderWay(Arc::clone(self))
+        let under_way = UnderWay(Arc::clone(self));
+        async move {
+            let answer = answer.await;
+            drop(under_way);
+            answer
+        }
     }
 
     fn spoke(&self) -> bool {

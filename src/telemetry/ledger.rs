@@ -105,13 +105,6 @@ impl Account {
         counts.in_process += items;
     }
 
-    /// Takes back a `receive` whose items never reached the queue.
-    pub fn unreceive(&self, items: u64) {
-        let mut counts = self.lock();
-        counts.received = counts.received.saturating_sub(items);
-        counts.in_process = counts.in_process.saturating_sub(items);
-    }
-
     /// Ends the process of `items`.
     pub fn settle(&self, items: u64, fate: Fate) {
         let mut counts = self.lock();

@@ -104,13 +104,7 @@ async fn serve_grpc(
         let service = service_fn(move |request| {
             // As long as the connection lives, its window is paid for.
             let _held = &held;
-            let under_way = traffic.begin();
-            let answer = Arc::clone(&grpc).serve(request);
-            async move {
-                let answer = answer.await;
-                drop(under_way);
-                answer
-            }
+            traffic.during(Arc::clone(&grpc).serve(request))
         });
         (builder, service)
     })
@@ -139,13 +133,7 @@ async fn serve_http(
         let http = Arc::clone(&http);
         let service = service_fn(move |request| {
             let _held = &held;
-            let under_way = traffic.begin();
-            let answer = Arc::clone(&http).serve(request);
-            async move {
-                let answer = answer.await;
-                drop(under_way);
-                answer
-            }
+            traffic.during(Arc::clone(&http).serve(request))
         });
         (builder, service)
     })
