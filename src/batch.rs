@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use serde::Deserialize;
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
@@ -27,16 +28,49 @@ pub struct Batch {
     pub received: Instant,
     /// Batches of different contexts are never merged.
     pub context: Context,
+    /// When a client that waits for delivery must have its answer.
+    pub deadline: Option<Instant>,
     /// The client's own compressed body, while the batch is that one request, unchanged.
     pub encoded: Option<(Encoding, Bytes)>,
     /// What pays for the bytes; given back when the last clone is gone.
     pub reservations: SmallVec<[Arc<Reservation>; 1]>,
 }
 
-/// What of a request's surroundings stays with its items. Nothing yet fills it: tenants,
-/// priority and deadlines come with their own issues, and equality is what merging asks.
+/// What of a request's surroundings stays with its items. Equality is what merging asks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Context {}
+pub struct Context {
+    /// Whose it is, where tenants are told apart.
+    pub tenant: Option<Arc<str>>,
+    /// How much it matters.
+    pub priority: Priority,
+}
+
+/// How much a batch matters: what is served more often, and given up last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Priority {
+    /// Given up first.
+    Low,
+    /// What nobody has said anything of.
+    #[default]
+    Normal,
+    /// Served most often.
+    High,
+}
+
+impl Priority {
+    /// Every priority, the least first; `as usize` is the index into it.
+    pub const ALL: [Self; 3] = [Self::Low, Self::Normal, Self::High];
+
+    /// The word for it in TOML, metric labels and logs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Normal => "normal",
+            Self::High => "high",
+        }
+    }
+}
 
 impl Batch {
     /// The number of uncompressed bytes.

@@ -31,12 +31,13 @@ pub mod component;
 pub mod intake;
 // Layer 1: what flows, how it is settled, how it is paid for, what is said about it.
 pub mod batch;
-pub mod budget;
 pub mod otlp;
 pub mod receipt;
 pub mod telemetry;
 // Layer 0: the ground floor knows nothing of telemetry.
+pub mod budget;
 pub mod host;
 pub mod net;
 pub mod shutdown;
+pub mod storage;
 pub mod units;

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use smallvec::SmallVec;
 use tokio::sync::Notify;
 
+use crate::storage::Ticket;
 use crate::telemetry::ledger::{Account, Fate, Reason};
 
 /// The duty to settle; one claim for each request whose items it covers.
@@ -23,12 +24,24 @@ struct Claim {
     items: u64,
     account: Arc<Account>,
     settlement: Option<Arc<Settlement>>,
+    ticket: Option<Arc<Ticket>>,
 }
 
 impl Receipt {
     /// Takes `items` over into `account`; `settlement` hears of their fate, if a client waits.
     pub fn open(items: u64, account: Arc<Account>, settlement: Option<Arc<Settlement>>) -> Self {
         account.receive(items);
+        Self::resume(items, account, settlement, None)
+    }
+
+    /// Takes up the duty for items that `account` has already. They lie on disk under `ticket`,
+    /// which is kept until every part of them is settled.
+    pub fn resume(
+        items: u64,
+        account: Arc<Account>,
+        settlement: Option<Arc<Settlement>>,
+        ticket: Option<Arc<Ticket>>,
+    ) -> Self {
         if let Some(settlement) = &settlement {
             settlement.outstanding.fetch_add(1, Ordering::Relaxed);
         }
@@ -37,6 +50,7 @@ impl Receipt {
             items,
             account,
             settlement,
+            ticket,
         });
         Self { claims }
     }
@@ -83,6 +97,7 @@ impl Receipt {
                     items: wanted,
                     account: Arc::clone(&claim.account),
                     settlement: claim.settlement.clone(),
+                    ticket: claim.ticket.clone(),
                 });
                 wanted = 0;
             }
@@ -116,6 +131,9 @@ impl Receipt {
 impl Claim {
     fn settle(self, fate: Fate) {
         self.account.settle(self.items, fate);
+        if let (Fate::Kept, Some(ticket)) = (fate, &self.ticket) {
+            ticket.keep();
+        }
         if let Some(settlement) = &self.settlement {
             settlement.settle(fate);
         }
@@ -170,7 +188,7 @@ impl Settlement {
         let settled = match fate {
             Fate::Delivered | Fate::Rejected => Settled::Delivered,
             Fate::Dropped(Reason::Permanent | Reason::TooLarge) => Settled::Refused,
-            Fate::Dropped(_) => Settled::Failed,
+            Fate::Dropped(_) | Fate::Kept => Settled::Failed,
         };
         self.worst.fetch_max(settled as u8, Ordering::AcqRel);
         if self.outstanding.fetch_sub(1, Ordering::AcqRel) == 1 {

@@ -5,6 +5,7 @@ pub mod backoff;
 pub mod batcher;
 pub mod breaker;
 pub mod config;
+pub mod dead_letters;
 pub mod lane;
 pub mod queue;
 pub mod sender;

@@ -106,6 +106,7 @@ pub fn prepare(
         items,
         received: Instant::now(),
         context: Context::default(),
+        deadline: None,
         encoded,
         reservations: SmallVec::new(),
     };

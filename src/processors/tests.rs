@@ -46,6 +46,7 @@ fn batch(chunk: Bytes) -> Batch {
         items: 1,
         received: Instant::now(),
         context: Context::default(),
+        deadline: None,
         encoded: None,
         reservations: smallvec::SmallVec::new(),
     }

@@ -1,7 +1,7 @@
 //! The ledger: what became of every item, for each signal and each exporter.
 //!
 //! For every exporter, at every moment:
-//! `received = delivered + rejected + sum(dropped) + in_process`. Each change moves items from
+//! `received = delivered + rejected + sum(dropped) + kept + in_process`. Each change moves items from
 //! one column to another under one lock, so a reader never sees them in flight between two.
 
 use std::collections::BTreeMap;
@@ -23,6 +23,12 @@ pub enum Reason {
     TooLarge,
     /// Tried for as long as `retry_on_failure.max_elapsed_time` allows.
     RetriesExhausted,
+    /// Older than the queue's `max_age`.
+    TooOld,
+    /// Stored, and damaged on the disk since.
+    Damaged,
+    /// Could not be stored, in a queue that refuses nobody.
+    StorageFailed,
     /// Still undelivered when the shutdown deadline was reached.
     Shutdown,
     /// A receipt was dropped unsettled: a fault in otlpd itself.
@@ -31,11 +37,14 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of the table; `as usize` is the index into it.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 9] = [
         Self::QueueFull,
         Self::Permanent,
         Self::TooLarge,
         Self::RetriesExhausted,
+        Self::TooOld,
+        Self::Damaged,
+        Self::StorageFailed,
         Self::Shutdown,
         Self::Bug,
     ];
@@ -47,6 +56,9 @@ impl Reason {
             Self::Permanent => "permanent",
             Self::TooLarge => "too_large",
             Self::RetriesExhausted => "retries_exhausted",
+            Self::TooOld => "too_old",
+            Self::Damaged => "damaged",
+            Self::StorageFailed => "storage_failed",
             Self::Shutdown => "shutdown",
             Self::Bug => "bug",
         }
@@ -62,6 +74,8 @@ pub enum Fate {
     Rejected,
     /// We gave them up.
     Dropped(Reason),
+    /// They stay on disk for the next start.
+    Kept,
 }
 
 /// The counts of one exporter for one signal, in items.
@@ -75,6 +89,10 @@ pub struct Counts {
     pub rejected: u64,
     /// Neither delivered nor given up yet.
     pub in_process: u64,
+    /// Left on disk for the next start.
+    pub kept: u64,
+    /// Of the dropped, what stands in the dead letters.
+    pub dead_lettered: u64,
     /// Given up, by reason; indexed by `Reason as usize`.
     pub dropped: [u64; Reason::ALL.len()],
 }
@@ -87,7 +105,8 @@ impl Counts {
 
     /// Whether the columns add up.
     pub fn balances(&self) -> bool {
-        self.received == self.delivered + self.rejected + self.dropped_total() + self.in_process
+        self.received
+            == self.delivered + self.rejected + self.dropped_total() + self.kept + self.in_process
     }
 }
 
@@ -112,12 +131,18 @@ impl Account {
         match fate {
             Fate::Delivered => counts.delivered += items,
             Fate::Rejected => counts.rejected += items,
+            Fate::Kept => counts.kept += items,
             Fate::Dropped(reason) => {
                 if let Some(column) = counts.dropped.get_mut(reason as usize) {
                     *column += items;
                 }
             }
         }
+    }
+
+    /// Of what was dropped, `items` stand in the dead letters.
+    pub fn dead_letter(&self, items: u64) {
+        self.lock().dead_lettered += items;
     }
 
     /// The counts at this moment; they balance.
@@ -206,6 +231,16 @@ impl LedgerSnapshot {
         self.counts().map(Counts::dropped_total).sum()
     }
 
+    /// Items that were given up and stand in the dead letters.
+    pub fn dead_lettered(&self) -> u64 {
+        self.counts().map(|counts| counts.dead_lettered).sum()
+    }
+
+    /// Items that are left on disk for the next start.
+    pub fn kept(&self) -> u64 {
+        self.counts().map(|counts| counts.kept).sum()
+    }
+
     /// Items that are neither delivered nor given up.
     pub fn in_process(&self) -> u64 {
         self.counts().map(|counts| counts.in_process).sum()
@@ -225,11 +260,13 @@ impl Serialize for Counts {
             .filter(|(_, items)| *items > 0)
             .map(|(reason, items)| (reason.name(), items))
             .collect();
-        let mut out = serializer.serialize_struct("Counts", 5)?;
+        let mut out = serializer.serialize_struct("Counts", 7)?;
         out.serialize_field("received", &self.received)?;
         out.serialize_field("delivered", &self.delivered)?;
         out.serialize_field("rejected", &self.rejected)?;
         out.serialize_field("dropped", &dropped)?;
+        out.serialize_field("dead_lettered", &self.dead_lettered)?;
+        out.serialize_field("kept", &self.kept)?;
         out.serialize_field("in_process", &self.in_process)?;
         out.end()
     }

@@ -160,6 +160,7 @@ fn batch(items: u64, bytes: usize) -> Batch {
         items,
         received: Instant::now(),
         context: Context::default(),
+        deadline: None,
         encoded: None,
         reservations: smallvec::SmallVec::new(),
     }

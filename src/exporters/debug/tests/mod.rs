@@ -33,6 +33,7 @@ fn batch(signal: Signal, body: Vec<u8>, items: u64) -> Batch {
         items,
         received: Instant::now(),
         context: Context::default(),
+        deadline: None,
         encoded: None,
         reservations: smallvec![],
     }
