@@ -63,6 +63,23 @@ pub fn encode(batch: &Batch) -> NewRecord {
     }
 }
 
+/// What the record of a batch takes on disk at most, in bytes.
+pub fn room(batch: &Batch) -> usize {
+    let body = match &batch.encoded {
+        Some((_, body)) => body.len(),
+        None => batch.bytes(),
+    };
+    let tenant = batch
+        .context
+        .tenant
+        .as_ref()
+        .map_or(0, |tenant| tenant.len());
+    body + tenant + AROUND
+}
+
+/// What stands around a body at most: the record's own header, and the head.
+const AROUND: usize = 160;
+
 /// The batch of a record that was read back; nothing in memory pays for it yet.
 ///
 /// # Errors
