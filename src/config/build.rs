@@ -15,7 +15,7 @@ use crate::exporters::ExporterConfig;
 use crate::processors::ProcessorConfig;
 use crate::receivers::ReceiverConfig;
 
-const SECTIONS: [&str; 10] = [
+const SECTIONS: [&str; 11] = [
     "intake",
     "priority",
     "admin",
