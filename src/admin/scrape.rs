@@ -63,6 +63,7 @@ fn lane_values(page: &mut Page, lane: &LaneSnapshot) {
         (&table::EXPORTER_IN_FLIGHT, lane.in_flight),
         (&table::EXPORTER_ATTEMPTS, lane.attempts),
         (&table::EXPORTER_RETRIES, lane.retries),
+        (&table::EXPORTER_BISECTIONS, lane.bisections),
         (&table::EXPORTER_FAILED_ATTEMPTS, lane.failures),
         (&table::EXPORTER_SENT_BYTES, lane.sent_bytes),
     ] {

@@ -283,10 +283,11 @@ impl Lane {
         if flush && !state.queue.is_empty() {
             return Next::Ready;
         }
-        if state.shipments.iter().any(|shipment| shipment.due <= now) {
+        if state.shipments.iter().any(|shipment| shipment.is_due(now)) {
             return Next::Ready;
         }
-        let retry = state.shipments.iter().map(|shipment| shipment.due).min();
+        let waiting = state.shipments.iter().filter(|s| !s.is_behind());
+        let retry = waiting.map(|shipment| shipment.due).min();
         let fresh = match self.limits.due(&state.queue, now, last) {
             Some(Due::Now(_)) => return Next::Ready,
             Some(Due::At {
@@ -313,7 +314,7 @@ impl Lane {
         if let Some(index) = state
             .shipments
             .iter()
-            .position(|shipment| shipment.due <= now)
+            .position(|shipment| shipment.is_due(now))
         {
             let shipment = state.shipments.remove(index);
             self.show(&state);
@@ -337,6 +338,20 @@ impl Lane {
     pub(super) fn put_back(&self, shipment: Shipment) {
         let mut state = self.lock();
         state.shipments.push_back(shipment);
+        self.show(&state);
+    }
+
+    /// Takes back the halves of what was refused, to be tried before all that waits but the
+    /// other half of what they are a half of.
+    pub(super) fn put_back_halves(&self, front: Shipment, back: Shipment) {
+        let mut state = self.lock();
+        let behind = state
+            .shipments
+            .front()
+            .is_some_and(|next| next.is_larger_part(&front));
+        let index = usize::from(behind);
+        state.shipments.insert(index, back);
+        state.shipments.insert(index, front);
         self.show(&state);
     }
 

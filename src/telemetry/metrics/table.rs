@@ -189,6 +189,9 @@ single! {
         "Attempts to deliver.";
     EXPORTER_RETRIES: Kind::Counter, "otlpd_exporter_retries" "" ["exporter"]
         "Attempts that were not the first for their batch.";
+    EXPORTER_BISECTIONS: Kind::Counter, "otlpd_exporter_bisections" "" ["exporter"]
+        "Merged requests, or parts of them, that the destination refused for good and that were \
+         halved, so that one bad request does not cost the others.";
     EXPORTER_FAILED_ATTEMPTS: Kind::Counter, "otlpd_exporter_failed_attempts" "" ["exporter"]
         "Attempts that failed.";
     EXPORTER_ATTEMPT_SECONDS: Kind::Histogram(ATTEMPT_SECONDS),
