@@ -112,6 +112,17 @@ impl Receipt {
         }
     }
 
+    /// We gave the items up; what remains can say that the dead letters have them.
+    pub fn settle_dropped(mut self, reason: Reason) -> Remains {
+        let settled = self.claims.drain(..).map(|mut claim| {
+            let ticket = claim.ticket.take();
+            let kept = (claim.items, Arc::clone(&claim.account), ticket);
+            claim.settle(Fate::Dropped(reason));
+            kept
+        });
+        Remains(settled.collect())
+    }
+
     /// The destination took all but `rejected` of the items.
     pub fn settle_delivered(mut self, rejected: u64) {
         if rejected > 0 {
@@ -125,6 +136,20 @@ impl Receipt {
             }
         }
         self.settle(Fate::Delivered);
+    }
+}
+
+/// What is left of a receipt whose items were given up. While it lives they stay on disk where
+/// they lay, if they did: a crash before the dead letter is written brings them back.
+#[derive(Debug, Default)]
+pub struct Remains(SmallVec<[(u64, Arc<Account>, Option<Arc<Ticket>>); 1]>);
+
+impl Remains {
+    /// The items stand in the dead letters now.
+    pub fn dead_lettered(self) {
+        for (items, account, _ticket) in self.0 {
+            account.dead_letter(items);
+        }
     }
 }
 
@@ -212,6 +237,20 @@ mod tests {
         let counts = account.counts();
         assert_eq!(counts.dropped[Reason::Bug as usize], 7);
         assert!(counts.balances());
+    }
+
+    #[test]
+    fn what_remains_of_a_receipt_says_that_its_items_are_dead_letters() {
+        let account = account();
+        let mut receipt = Receipt::open(5, Arc::clone(&account), None);
+        receipt.merge(Receipt::open(2, Arc::clone(&account), None));
+        let remains = receipt.settle_dropped(Reason::Permanent);
+        let dropped = account.counts();
+        assert_eq!(dropped.dropped[Reason::Permanent as usize], 7);
+        assert_eq!((dropped.dead_lettered, dropped.in_process), (0, 0));
+        remains.dead_lettered();
+        assert_eq!(account.counts().dead_lettered, 7);
+        assert!(account.counts().balances());
     }
 
     #[test]

@@ -10,6 +10,7 @@ use tokio::time::{Instant, timeout};
 
 use super::batcher::{Due, Limits};
 use super::config::{LaneConfig, WhenFull};
+use super::dead_letters::{Cause, DeadLetters};
 use super::queue::{Parcel, Queue};
 use super::shipment::{self, Shipment};
 use crate::batch::Batch;
@@ -30,6 +31,7 @@ pub struct Lane {
     pub when_full: WhenFull,
     /// The bounds of one request to this destination.
     pub limits: Limits,
+    pub(super) dead_letters: DeadLetters,
     room: Budget,
     accounts: Accounts,
     state: Mutex<State>,
@@ -99,6 +101,7 @@ impl Lane {
             room: Budget::new(config.queue.max_bytes.bytes()),
             config,
             limits,
+            dead_letters: DeadLetters::default(),
             accounts,
             state: Mutex::default(),
             wake: Notify::new(),
@@ -106,6 +109,13 @@ impl Lane {
             eased: Notify::new(),
             said_full: Gate::new(Duration::from_secs(10)),
         }
+    }
+
+    /// Keeps what is given up for good in the dead letters.
+    #[must_use]
+    pub fn with_dead_letters(mut self, dead_letters: DeadLetters) -> Self {
+        self.dead_letters = dead_letters;
+        self
     }
 
     /// Waits for a moment while the lane is crowded, though its destination takes what it is
@@ -328,10 +338,21 @@ impl Lane {
         if self.limits.fits(&shipment.batch) || signal == Signal::Profiles {
             return Some(shipment);
         }
-        let mut parts = shipment::split(shipment, &self.limits);
+        let mut parts = shipment::split(shipment, &self.limits, |batch, receipt| {
+            self.give_up(&batch, receipt, Reason::TooLarge, shipment::OVERSIZE);
+        });
         let first = parts.pop_front();
         self.lock().shipments.extend(parts);
         first
+    }
+
+    /// Gives a batch up for good: into the dead letters where its bytes are worth keeping.
+    pub(super) fn give_up(&self, batch: &Batch, receipt: Receipt, reason: Reason, cause: &str) {
+        let cause = Cause {
+            reason,
+            text: cause,
+        };
+        self.dead_letters.give_up(&self.name, batch, receipt, cause);
     }
 
     /// Takes back what is to be tried again at `shipment.due`.

@@ -229,11 +229,18 @@ impl Sender {
                 exporter = %self.lane.name,
                 signal = shipment.batch.signal.name(),
                 items = shipment.receipt.items(),
+                dead_letters = self.lane.dead_letters.are_on(),
                 cause,
                 "the destination refused a request for good; its items are dropped"
             );
         }
-        shipment.receipt.settle(Fate::Dropped(Reason::Permanent));
+        self.give_up_for_good(shipment, Reason::Permanent, cause);
+    }
+
+    /// Into the dead letters, where they are on.
+    fn give_up_for_good(&self, shipment: Shipment, reason: Reason, cause: &str) {
+        let Shipment { batch, receipt, .. } = shipment;
+        self.lane.give_up(&batch, receipt, reason, cause);
     }
 
     fn failed(&mut self, mut shipment: Shipment, pass: Pass, after: Option<Duration>, cause: &str) {
@@ -263,13 +270,12 @@ impl Sender {
                     repeated,
                     exporter = %self.lane.name,
                     items = shipment.receipt.items(),
+                    dead_letters = self.lane.dead_letters.are_on(),
                     cause,
                     "items are dropped: tried for as long as retry_on_failure.max_elapsed_time allows"
                 );
             }
-            shipment
-                .receipt
-                .settle(Fate::Dropped(Reason::RetriesExhausted));
+            self.give_up_for_good(shipment, Reason::RetriesExhausted, cause);
             return;
         }
         shipment.due = now + delay;
@@ -311,8 +317,8 @@ impl Sender {
         {
             match outcome {
                 Ok(Delivered { rejected }) => shipment.receipt.settle_delivered(rejected),
-                Err(Failure::Permanent { .. }) => {
-                    shipment.receipt.settle(Fate::Dropped(Reason::Permanent));
+                Err(Failure::Permanent { cause }) => {
+                    self.give_up_for_good(shipment, Reason::Permanent, &cause);
                 }
                 Err(Failure::Retryable { .. }) => {
                     items += shipment.receipt.items();

@@ -13,7 +13,7 @@ use crate::batch::{Batch, Chunks};
 use crate::limited;
 use crate::otlp::split::{self, SplitLimit};
 use crate::receipt::Receipt;
-use crate::telemetry::ledger::{Fate, Reason};
+use crate::telemetry::ledger::Fate;
 
 /// One request and how often it was tried.
 #[derive(Debug)]
@@ -122,9 +122,16 @@ impl Shipment {
     }
 }
 
+/// What is said of an item that cannot be sent.
+pub const OVERSIZE: &str = "one item alone is above batch.max_bytes; it can not be sent";
+
 /// Parts of a shipment that is above the limits of one request. An item that is above them
-/// alone is given up here.
-pub fn split(shipment: Shipment, limits: &Limits) -> VecDeque<Shipment> {
+/// alone goes to `give_up`.
+pub fn split(
+    shipment: Shipment,
+    limits: &Limits,
+    mut give_up: impl FnMut(Batch, Receipt),
+) -> VecDeque<Shipment> {
     let Shipment {
         batch,
         mut receipt,
@@ -145,23 +152,23 @@ pub fn split(shipment: Shipment, limits: &Limits) -> VecDeque<Shipment> {
     for chunk in &batch.chunks {
         for part in split::split(batch.signal, chunk, limit) {
             let duty = receipt.split_off_front(part.items);
-            if part.oversize {
-                limited!(
-                    error,
-                    bytes = part.bytes.len(),
-                    max_bytes = limits.max_bytes,
-                    signal = batch.signal.name(),
-                    "one item alone is above batch.max_bytes; it can not be sent and is dropped"
-                );
-                duty.settle(Fate::Dropped(Reason::TooLarge));
-                continue;
-            }
             let batch = Batch {
                 chunks: Chunks::from_elem(part.bytes, 1),
                 items: part.items,
                 encoded: None,
                 ..batch.clone()
             };
+            if part.oversize {
+                limited!(
+                    error,
+                    bytes = batch.bytes(),
+                    max_bytes = limits.max_bytes,
+                    signal = batch.signal.name(),
+                    "{OVERSIZE}"
+                );
+                give_up(batch, duty);
+                continue;
+            }
             let rooms = rooms.clone();
             parts.push_back(Shipment {
                 batch,
