@@ -43,8 +43,8 @@ pub(super) struct Tallies(Mutex<Counted>);
 
 #[derive(Debug, Default)]
 struct Counted {
-    written: BTreeMap<(Arc<str>, Reason), u64>,
-    lost: BTreeMap<(Loss, Signal), u64>,
+    written: Written,
+    lost: Lost,
     /// While the last write has failed: since when, and why.
     failing: Option<(Instant, String)>,
 }
@@ -68,12 +68,28 @@ pub struct LetterCounts {
     pub failing_seconds: Option<f64>,
     /// Why not.
     pub last_error: Option<String>,
-    /// Items written, by exporter and reason.
     #[serde(skip)]
-    pub written: Vec<(Arc<str>, Reason, u64)>,
-    /// Items lost, by signal and reason.
+    written: Written,
     #[serde(skip)]
-    pub lost: Vec<(Signal, Loss, u64)>,
+    lost: Lost,
+}
+
+type Written = BTreeMap<(Arc<str>, Reason), u64>;
+type Lost = BTreeMap<(Loss, Signal), u64>;
+
+impl LetterCounts {
+    /// Items of this exporter that this run has written, for this reason.
+    pub fn written(&self, exporter: &str, reason: Reason) -> u64 {
+        let of = self.written.iter();
+        of.filter(|((name, why), _)| &**name == exporter && *why == reason)
+            .map(|(_, items)| items)
+            .sum()
+    }
+
+    /// Items that are not, or no longer, among them.
+    pub fn lost(&self, signal: Signal, loss: Loss) -> u64 {
+        self.lost.get(&(loss, signal)).copied().unwrap_or(0)
+    }
 }
 
 impl Tallies {
@@ -110,16 +126,8 @@ impl Tallies {
             lost_items,
             failing_seconds: failing.map(|(since, _)| since.elapsed().as_secs_f64()),
             last_error: failing.map(|(_, problem)| problem.clone()),
-            written: counted
-                .written
-                .iter()
-                .map(|((exporter, reason), items)| (Arc::clone(exporter), *reason, *items))
-                .collect(),
-            lost: counted
-                .lost
-                .iter()
-                .map(|(&(loss, signal), &items)| (signal, loss, items))
-                .collect(),
+            written: counted.written.clone(),
+            lost: counted.lost.clone(),
             ..LetterCounts::default()
         }
     }

@@ -203,7 +203,7 @@ impl DeadLetters {
 }
 
 /// Whether another try, some day or to another destination, may cure it.
-fn is_kept(reason: Reason) -> bool {
+pub fn is_kept(reason: Reason) -> bool {
     match reason {
         Reason::Permanent | Reason::TooLarge | Reason::RetriesExhausted | Reason::TooOld => true,
         Reason::QueueFull
