@@ -11,6 +11,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, timeout_at};
 
 use crate::admin::{self, PipelineSummary, Sources};
+use crate::batch::Priority;
 use crate::budget::Budget;
 use crate::config::Config;
 use crate::delivery::batcher::Limits;
@@ -175,6 +176,10 @@ impl App {
             {
                 let durable = stored.lane(name, &entry.lane, lane.room()).await?;
                 lane = lane.with_durable(durable);
+            }
+            if let Some(priority) = &config.priority {
+                let weights = Priority::ALL.map(|class| priority.weights.of(class));
+                lane = lane.with_weights(weights);
             }
             let lane = Arc::new(lane);
             let sender = Sender::new(Arc::clone(&lane), exporter);

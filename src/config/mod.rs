@@ -15,6 +15,7 @@ use serde::Deserialize;
 use crate::admin::AdminConfig;
 use crate::delivery::config::{LaneConfig, QueueKind};
 use crate::exporters::ExporterConfig;
+use crate::intake::priority::PriorityConfig;
 use crate::intake::{Acknowledge, IntakeConfig};
 use crate::otlp::Signal;
 use crate::processors::ProcessorConfig;
@@ -43,6 +44,8 @@ pub use problem::{Problem, Problems};
 pub struct Config {
     /// `[intake]`: the memory budget, and what a success answer means.
     pub intake: IntakeConfig,
+    /// `[priority]`: what matters more, and what less; nothing does without it.
+    pub priority: Option<PriorityConfig>,
     /// `[admin]`: the listener for health, status and metrics.
     pub admin: AdminConfig,
     /// `[log]`: what otlpd says about itself on standard error.

@@ -2,6 +2,7 @@
 
 use super::Site;
 use super::endpoint::{self, Address};
+use crate::batch::Priority;
 use crate::config::Config;
 use crate::config::problem::Findings;
 use crate::config::tree::{Node, Origin};
@@ -30,6 +31,7 @@ pub(in crate::config) fn sections(tree: &Node, config: &Config, findings: &mut F
     );
     budget(config, &mut site);
     storage(config, &mut site);
+    priority(config, &mut site);
     collisions(tree, config, findings);
 }
 
@@ -140,6 +142,33 @@ fn over_budget(budget: ByteSize, limit_path: &[&str], site: &mut Site<'_>) {
                  default"
             ),
         );
+    }
+}
+
+fn priority(config: &Config, site: &mut Site<'_>) {
+    let Some(priority) = &config.priority else {
+        return;
+    };
+    header(&priority.header, &["priority", "header"], site);
+    for class in Priority::ALL {
+        site.not_zero(
+            priority.weights.of(class) == 0,
+            &["priority", "weights", class.name()],
+            "what is of this class would wait for ever while there is anything else",
+        );
+    }
+    for (index, rule) in priority.rules.iter().enumerate() {
+        if let Err(problem) = rule.check() {
+            let sentence = format!("the rule {} {problem}", index + 1);
+            site.problem(&["priority", "rules"], &[], sentence);
+        }
+    }
+}
+
+fn header(name: &str, path: &[&str], site: &mut Site<'_>) {
+    if http::HeaderName::from_bytes(name.as_bytes()).is_err() {
+        let sentence = "`header` wants the name of a header, such as \"x-scope-orgid\"";
+        site.problem(path, &[], sentence);
     }
 }
 
