@@ -126,13 +126,11 @@ impl Receipt {
 
     /// We gave the items up; what remains can say that the dead letters have them.
     pub fn settle_dropped(mut self, reason: Reason) -> Remains {
-        let settled = self.claims.drain(..).map(|mut claim| {
-            let ticket = claim.ticket.take();
-            let kept = (claim.items, Arc::clone(&claim.account), ticket);
+        let claims = std::mem::take(&mut self.claims);
+        for claim in &claims {
             claim.settle(Fate::Dropped(reason));
-            kept
-        });
-        Remains(settled.collect())
+        }
+        Remains { claims }
     }
 
     /// The destination took all but `rejected` of the items.
@@ -154,19 +152,21 @@ impl Receipt {
 /// What is left of a receipt whose items were given up. While it lives they stay on disk where
 /// they lay, if they did: a crash before the dead letter is written brings them back.
 #[derive(Debug, Default)]
-pub struct Remains(SmallVec<[(u64, Arc<Account>, Option<Arc<Ticket>>); 1]>);
+pub struct Remains {
+    claims: SmallVec<[Claim; 1]>,
+}
 
 impl Remains {
     /// The items stand in the dead letters now.
     pub fn dead_lettered(self) {
-        for (items, account, _ticket) in self.0 {
-            account.dead_letter(items);
+        for claim in self.claims {
+            claim.account.dead_letter(claim.items);
         }
     }
 }
 
 impl Claim {
-    fn settle(self, fate: Fate) {
+    fn settle(&self, fate: Fate) {
         self.account.settle(self.items, fate);
         if let (Fate::Kept, Some(ticket)) = (fate, &self.ticket) {
             ticket.keep();
