@@ -69,6 +69,7 @@ pub struct LaneStats {
     in_flight: AtomicU64,
     attempts: AtomicU64,
     retries: AtomicU64,
+    bisections: AtomicU64,
     failures: AtomicU64,
     sent_bytes: AtomicU64,
     breaker: AtomicU8,
@@ -98,6 +99,7 @@ impl LaneStats {
             in_flight: AtomicU64::new(0),
             attempts: AtomicU64::new(0),
             retries: AtomicU64::new(0),
+            bisections: AtomicU64::new(0),
             failures: AtomicU64::new(0),
             sent_bytes: AtomicU64::new(0),
             breaker: AtomicU8::new(Breaker::Closed as u8),
@@ -158,6 +160,11 @@ impl LaneStats {
         }
     }
 
+    /// A merged request, or a part of one, was refused for good and is halved.
+    pub fn bisect(&self) {
+        self.bisections.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// The breaker is in this state from now on, if it is open until `until`.
     pub fn set_breaker(&self, state: Breaker, until: Option<Instant>) {
         let closed = Breaker::Closed as u8;
@@ -208,6 +215,7 @@ impl LaneStats {
             in_flight: load(&self.in_flight),
             attempts: load(&self.attempts),
             retries: load(&self.retries),
+            bisections: load(&self.bisections),
             failures: load(&self.failures),
             sent_bytes: load(&self.sent_bytes),
             breaker: self.breaker(),
@@ -324,6 +332,8 @@ pub struct LaneSnapshot {
     pub attempts: u64,
     /// Attempts that were not a batch's first.
     pub retries: u64,
+    /// Merged requests, or parts of them, that were refused for good and halved.
+    pub bisections: u64,
     /// Attempts that failed.
     pub failures: u64,
     /// Uncompressed bytes that the destination has.
