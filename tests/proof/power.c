@@ -25,7 +25,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -109,8 +108,7 @@ static int file_of(int fd, struct stat *found) {
 }
 
 /* Keeps what lies in [offset, offset + length) before it is changed. */
-static void keep(int fd, ino_t inode, off_t offset, off_t length) {
-    long own = atomic_fetch_add(&number, 1);
+static void keep(int fd, long own, off_t offset, off_t length) {
     char name[PATH_MAX + 64], link[64];
     snprintf(name, sizeof name, "%s/old.%d.%ld", side, getpid(), own);
     /* What is written to need not be open for reading. */
@@ -134,14 +132,9 @@ static void keep(int fd, ino_t inode, off_t offset, off_t length) {
 static void before_change(int fd, const struct stat *found, off_t offset, off_t end) {
     if (end > found->st_size) end = found->st_size;
     if (offset >= end) return;
-    long own = atomic_load(&number);
-    /* The number is taken by keep(); two threads that race get a line each, of their own file. */
-    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-    pthread_mutex_lock(&lock);
-    own = atomic_load(&number);
-    keep(fd, found->st_ino, offset, end - offset);
+    long own = atomic_fetch_add(&number, 1);
+    keep(fd, own, offset, end - offset);
     say("W\t%lu\t%ld\told.%d.%ld\n", (unsigned long)found->st_ino, (long)offset, getpid(), own);
-    pthread_mutex_unlock(&lock);
 }
 
 static off_t position(int fd, const struct stat *found) {
@@ -173,10 +166,6 @@ static int open_watched(int directory, const char *given, int flags, mode_t mode
         syscall(SYS_close, fd);
     }
     int fd = (int)syscall(SYS_openat, directory, given, flags, mode);
-    if (fd < 0) {
-        errno = errno;
-        return fd;
-    }
     return opened(fd, path, existed);
 }
 

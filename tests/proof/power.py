@@ -105,9 +105,22 @@ class Known:
 
     def __init__(self):
         self.size = 0
-        # (offset, bytes) as they were, of what was overwritten since the last sync
+        # (offset, file with the bytes as they were) of what was overwritten since the last sync
         self.undo = []
+        # {sync: (size, how much of `undo` was there)} of those that are under way
         self.begun = {}
+
+    def synced(self, sync):
+        if sync not in self.begun:
+            return
+        # Of two syncs at once, the one that began later says more.
+        later = list(self.begun)[list(self.begun).index(sync) + 1 :]
+        size, settled = self.begun[sync]
+        self.size = size
+        self.undo = self.undo[settled:]
+        self.begun = {
+            one: (self.begun[one][0], max(0, self.begun[one][1] - settled)) for one in later
+        }
 
 
 def read_events(side):
@@ -137,12 +150,7 @@ def cut_back(directory, side):
             known = files.setdefault(words[1], Known())
             known.begun[words[3]] = (int(words[2]), len(known.undo))
         elif kind == "F":
-            known = files.setdefault(words[1], Known())
-            if words[2] in known.begun:
-                size, undone = known.begun.pop(words[2])
-                known.size = size
-                known.undo = known.undo[undone:]
-                known.begun = {}
+            files.setdefault(words[1], Known()).synced(words[2])
         elif kind == "W":
             files.setdefault(words[1], Known()).undo.append((int(words[2]), words[3]))
         elif kind == "R":
