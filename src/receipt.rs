@@ -65,6 +65,18 @@ impl Receipt {
         self.claims.len()
     }
 
+    /// Whether all of its items lie on disk.
+    pub fn is_stored(&self) -> bool {
+        self.claims.iter().all(|claim| claim.ticket.is_some())
+    }
+
+    /// Lets go of what lies on disk of its items: they lie elsewhere now.
+    pub fn forget_tickets(&mut self) {
+        for claim in &mut self.claims {
+            claim.ticket = None;
+        }
+    }
+
     /// Splits off a receipt for the items of the first `count` requests.
     pub fn split_off_claims(&mut self, count: usize) -> Self {
         let count = count.min(self.claims.len());

@@ -15,11 +15,13 @@ use crate::exporters::ExporterConfig;
 use crate::processors::ProcessorConfig;
 use crate::receivers::ReceiverConfig;
 
-const SECTIONS: [&str; 9] = [
+const SECTIONS: [&str; 11] = [
     "intake",
+    "priority",
     "admin",
     "log",
     "shutdown",
+    "storage",
     "process",
     "receivers",
     "processors",
@@ -33,9 +35,11 @@ pub(super) fn config(mut tree: Node, findings: &mut Findings) -> Option<Config> 
     report_unknown_sections(&tree, findings);
     let config = Config {
         intake: section(&mut tree, "intake", findings),
+        priority: section(&mut tree, "priority", findings),
         admin: section(&mut tree, "admin", findings),
         log: section(&mut tree, "log", findings),
         shutdown: section(&mut tree, "shutdown", findings),
+        storage: section(&mut tree, "storage", findings),
         process: section(&mut tree, "process", findings),
         receivers: named(&mut tree, "receivers", findings, receiver),
         processors: named(&mut tree, "processors", findings, processor),

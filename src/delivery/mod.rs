@@ -8,5 +8,6 @@ pub mod config;
 pub mod dead_letters;
 pub mod lane;
 pub mod queue;
+pub mod record;
 pub mod sender;
 pub mod shipment;

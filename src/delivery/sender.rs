@@ -92,17 +92,31 @@ impl Sender {
     }
 
     /// Sends until the process drains and the lane is empty, or the deadline is reached. What
-    /// is then left is given up, with the reason `shutdown`.
+    /// is then left stays on disk, or is given up with the reason `shutdown`.
     pub async fn run(mut self, mut drain: Drain) {
         let mut deadline = None;
+        let mut load = Box::pin(Arc::clone(&self.lane).load());
         loop {
             let now = Instant::now();
             if deadline.is_some_and(|deadline| now >= deadline) {
                 break;
             }
-            let until = match self.step(now, deadline.is_some()) {
+            // What is on disk need not be forced on a destination that does not take it.
+            let leaves = deadline.is_some() && self.lane.is_durable() && !self.lane.is_well();
+            if leaves && self.flights.is_empty() {
+                break;
+            }
+            let step = match leaves {
+                true => Step::Wait(None),
+                false => self.step(now, deadline.is_some()),
+            };
+            let until = match step {
                 Step::Flown => continue,
-                Step::Empty if deadline.is_some() && self.flights.is_empty() => break,
+                Step::Empty
+                    if deadline.is_some() && self.flights.is_empty() && !self.lane.reads() =>
+                {
+                    break;
+                }
                 Step::Empty => None,
                 Step::Wait(until) => until,
             };
@@ -110,10 +124,12 @@ impl Sender {
             tokio::select! {
                 Some(landed) = self.flights.next() => self.land(landed),
                 () = self.lane.wake.notified() => {}
+                () = &mut load => {}
                 () = sleep_until(until.unwrap_or(now)), if until.is_some() => {}
                 moved = drain.deadline_after(deadline) => deadline = Some(moved),
             }
         }
+        drop(load);
         self.give_up().await;
     }
 
@@ -308,7 +324,6 @@ impl Sender {
     /// Gives up what is under way and what waits; nothing is left when all went well.
     async fn give_up(&mut self) {
         self.aborted.send_replace(true);
-        let mut items = 0;
         while let Some(Landed {
             shipment, outcome, ..
         }) = self.flights.next().await
@@ -318,13 +333,10 @@ impl Sender {
                 Err(Failure::Permanent { .. }) => {
                     shipment.receipt.settle(Fate::Dropped(Reason::Permanent));
                 }
-                Err(Failure::Retryable { .. }) => {
-                    items += shipment.receipt.items();
-                    shipment.receipt.settle(Fate::Dropped(Reason::Shutdown));
-                }
+                Err(Failure::Retryable { .. }) => self.lane.put_back(shipment),
             }
         }
-        items += self.lane.close(Reason::Shutdown);
+        let items = self.lane.close(Reason::Shutdown).await;
         if items > 0 {
             tracing::error!(
                 exporter = %self.lane.name,

@@ -1,6 +1,6 @@
 //! The state of each lane, kept by delivery as it goes, read by the admin side when asked.
 
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -62,6 +62,7 @@ pub struct LaneStats {
     queue_bytes: AtomicU64,
     oldest_ms: AtomicU64,
     full_since_ms: AtomicU64,
+    disk_fails: AtomicBool,
     in_flight: AtomicU64,
     attempts: AtomicU64,
     retries: AtomicU64,
@@ -89,6 +90,7 @@ impl LaneStats {
             queue_bytes: AtomicU64::new(0),
             oldest_ms: AtomicU64::new(0),
             full_since_ms: AtomicU64::new(0),
+            disk_fails: AtomicBool::new(false),
             in_flight: AtomicU64::new(0),
             attempts: AtomicU64::new(0),
             retries: AtomicU64::new(0),
@@ -123,6 +125,13 @@ impl LaneStats {
         if full != was_full {
             let since = if full { self.stamp(Instant::now()) } else { 0 };
             self.full_since_ms.store(since, Ordering::Relaxed);
+        }
+    }
+
+    /// The disk of its queue does not take what is written (`true`), or does again.
+    pub fn set_disk_fails(&self, fails: bool) {
+        if self.disk_fails.load(Ordering::Relaxed) != fails {
+            self.disk_fails.store(fails, Ordering::Relaxed);
         }
     }
 

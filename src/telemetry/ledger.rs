@@ -83,6 +83,8 @@ pub enum Fate {
 pub struct Counts {
     /// Taken over by the exporter's lane.
     pub received: u64,
+    /// Of those, what was on disk at the start.
+    pub recovered: u64,
     /// Taken by the destination.
     pub delivered: u64,
     /// Refused by the destination item by item.
@@ -122,6 +124,12 @@ impl Account {
         let mut counts = self.lock();
         counts.received += items;
         counts.in_process += items;
+    }
+
+    /// Takes over `items` that were on disk at the start.
+    pub fn recover(&self, items: u64) {
+        self.receive(items);
+        self.lock().recovered += items;
     }
 
     /// Ends the process of `items`.
@@ -260,8 +268,9 @@ impl Serialize for Counts {
             .filter(|(_, items)| *items > 0)
             .map(|(reason, items)| (reason.name(), items))
             .collect();
-        let mut out = serializer.serialize_struct("Counts", 7)?;
+        let mut out = serializer.serialize_struct("Counts", 8)?;
         out.serialize_field("received", &self.received)?;
+        out.serialize_field("recovered", &self.recovered)?;
         out.serialize_field("delivered", &self.delivered)?;
         out.serialize_field("rejected", &self.rejected)?;
         out.serialize_field("dropped", &dropped)?;

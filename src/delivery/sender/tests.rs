@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard};
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
 use prost::Message;
@@ -16,6 +17,7 @@ use crate::delivery::batcher::Limits;
 use crate::delivery::config::{
     BatchConfig, BreakerConfig, LaneConfig, QueueConfig, RetryConfig, WhenFull,
 };
+use crate::delivery::lane::{Place, Spot};
 use crate::otlp::Signal;
 use crate::receipt::{Settled, Settlement};
 use crate::shutdown::Trigger;
@@ -190,7 +192,19 @@ fn logs(records: usize) -> Batch {
 
 impl Running {
     fn push(&self, batch: Batch) {
-        assert!(self.lane.push(batch, None, None));
+        assert!(self.offer(batch, None));
+    }
+
+    /// What a batch goes through on its way into a lane that refuses nobody.
+    fn offer(&self, batch: Batch, settlement: Option<&Arc<Settlement>>) -> bool {
+        // In memory it never waits.
+        let place = self.lane.make_room(&batch).now_or_never().unwrap();
+        let spot = match place {
+            Some(Place::Memory(room)) => Spot::Memory(room),
+            Some(Place::Disk(_)) => panic!("this lane has no disk"),
+            None => Spot::Nowhere(Reason::QueueFull),
+        };
+        self.lane.push(batch, spot, settlement)
     }
 
     fn counts(&self) -> Counts {
@@ -328,7 +342,7 @@ async fn at_the_deadline_of_the_drain_the_rest_is_dropped_and_counted() {
     assert_eq!(running.dropped(Reason::Shutdown), 2 + 3);
     assert_eq!(running.counts().delivered, 1);
     assert!(
-        !running.lane.push(batch(4, 100), None, None),
+        !running.offer(batch(4, 100), None),
         "a closed lane takes nothing"
     );
     assert_eq!(running.counts().received, 6, "and counts nothing");
@@ -381,8 +395,9 @@ fn full_at(max_bytes: u64, when_full: WhenFull) -> LaneConfig {
         max_in_flight: 1,
         timeout: 10 * SECOND,
         queue: QueueConfig {
-            max_bytes: ByteSize(max_bytes),
+            max_bytes: Some(ByteSize(max_bytes)),
             when_full: Some(when_full),
+            ..QueueConfig::default()
         },
         ..config()
     }
@@ -441,7 +456,7 @@ async fn a_request_above_the_limits_leaves_in_parts_and_is_settled_once() {
     };
     let running = start(config, &[Answer::Retry(None)], Answer::Take);
     let settlement = Arc::<Settlement>::default();
-    assert!(running.lane.push(logs(25), None, Some(&settlement)));
+    assert!(running.offer(logs(25), Some(&settlement)));
     assert_eq!(settlement.wait().await, Settled::Delivered);
     let mut items = running.destination.items();
     items.sort_unstable();
@@ -461,7 +476,7 @@ async fn an_item_above_the_limits_is_given_up_alone() {
     };
     let running = start(config, &[], Answer::Take);
     let settlement = Arc::<Settlement>::default();
-    assert!(running.lane.push(logs(3), None, Some(&settlement)));
+    assert!(running.offer(logs(3), Some(&settlement)));
     assert_eq!(settlement.wait().await, Settled::Refused);
     assert_eq!(running.dropped(Reason::TooLarge), 3);
     assert!(running.destination.calls().is_empty());
@@ -577,7 +592,7 @@ async fn one_poisonous_request_of_many_is_refused_alone() {
         .map(|client| {
             let bytes = if client == 41 { 13 } else { 100 };
             let settlement = Arc::<Settlement>::default();
-            let pushed = running.lane.push(batch(1, bytes), None, Some(&settlement));
+            let pushed = running.offer(batch(1, bytes), Some(&settlement));
             assert!(pushed);
             settlement
         })

@@ -136,8 +136,8 @@ single! {
          again).";
     RECEIVER_REFUSED_REQUESTS: Kind::Counter,
         "otlpd_receiver_refused_requests" "" ["receiver", "transport", "reason"]
-        "Requests that were refused: budget, too_many_held, queue_full, breaker_open, draining \
-         or not_delivered.";
+        "Requests that were refused: budget, too_many_held, queue_full, draining, \
+         not_delivered or not_stored.";
     RECEIVER_FAULTY_REQUESTS: Kind::Counter,
         "otlpd_receiver_faulty_requests" "" ["receiver", "transport", "reason"]
         "Requests at fault: malformed, compression, encoding, media_type, too_large, framing, \
