@@ -16,6 +16,7 @@ use crate::delivery::config::LaneConfig;
 use crate::exporters::ExporterConfig;
 use crate::intake::IntakeConfig;
 use crate::intake::priority::PriorityConfig;
+use crate::intake::tenants::TenantsConfig;
 use crate::otlp::Signal;
 use crate::processors::ProcessorConfig;
 use crate::receivers::ReceiverConfig;
@@ -43,6 +44,8 @@ pub use problem::{Problem, Problems};
 pub struct Config {
     /// `[intake]`: the memory budget, and what a success answer means.
     pub intake: IntakeConfig,
+    /// `[tenants]`: whose requests are told apart; nobody's without it.
+    pub tenants: Option<TenantsConfig>,
     /// `[priority]`: what matters more, and what less; nothing does without it.
     pub priority: Option<PriorityConfig>,
     /// `[admin]`: the listener for health, status and metrics.

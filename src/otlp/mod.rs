@@ -7,6 +7,7 @@ pub mod attributes;
 pub mod editor;
 pub mod schema;
 pub mod split;
+pub mod view;
 pub mod walk;
 pub mod wire;
 
