@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -11,9 +11,12 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, timeout_at};
 
 use crate::admin::{self, PipelineSummary, Sources};
+use crate::batch::Priority;
 use crate::budget::Budget;
 use crate::config::Config;
 use crate::delivery::batcher::Limits;
+use crate::delivery::config::QueueKind;
+use crate::delivery::dead_letters::DeadLetters;
 use crate::delivery::lane::Lane;
 use crate::delivery::sender::Sender;
 use crate::host::cpu::{self, CpuAllowance};
@@ -34,6 +37,10 @@ use crate::telemetry::health::{Health, State};
 use crate::telemetry::lanes::Lanes;
 use crate::telemetry::ledger::{Ledger, LedgerSnapshot};
 use crate::telemetry::metrics::Registry;
+
+mod stored;
+
+use stored::Stored;
 
 /// What the host gives us, as it was read at the start.
 #[derive(Clone, Debug)]
@@ -60,6 +67,11 @@ pub struct App {
     workers: Workers,
     receiving: Trigger,
     delivering: Trigger,
+    /// Ends the lanes whose queues stay on disk.
+    keeping: Trigger,
+    stored: Option<Stored>,
+    /// Set once the storage is open.
+    dead_letters: Arc<OnceLock<DeadLetters>>,
     senders: JoinSet<()>,
     /// Serve until the very end, so that whoever asks is told.
     background: Vec<JoinHandle<()>>,
@@ -93,12 +105,15 @@ impl App {
             workers: Workers::new(allowances.cpu.threads),
             receiving: Trigger::default(),
             delivering: Trigger::default(),
+            keeping: Trigger::default(),
+            stored: None,
+            dead_letters: Arc::default(),
             senders: JoinSet::new(),
             background: Vec::new(),
             deadline: config.shutdown.deadline,
         };
         app.start_admin(config, allowances).await?;
-        let lanes = app.open_lanes(config)?;
+        let lanes = app.open_lanes(config).await?;
         let pipelines = build_pipelines(config, &lanes)?;
         let mut ready = Vec::new();
         for (name, receiver) in &config.receivers {
@@ -141,13 +156,19 @@ impl App {
             pipelines: summaries(config),
             lanes: Arc::clone(&self.lanes),
             registry: Arc::clone(&self.registry),
+            dead_letters: Arc::clone(&self.dead_letters),
         });
         self.background
             .push(tokio::spawn(admin::serve(listener, sources)));
         Ok(())
     }
 
-    fn open_lanes(&mut self, config: &Config) -> Result<BTreeMap<String, Arc<Lane>>, String> {
+    async fn open_lanes(&mut self, config: &Config) -> Result<BTreeMap<String, Arc<Lane>>, String> {
+        let stored = Stored::open(config, &self.budget).await?;
+        let dead_letters = match &stored {
+            Some(stored) => stored.dead_letters(config, &self.ledger).await?,
+            None => DeadLetters::default(),
+        };
         let mut lanes = BTreeMap::new();
         for (name, entry) in &config.exporters {
             let exporter = entry
@@ -156,12 +177,30 @@ impl App {
                 .map_err(|problem| format!("exporters.{name}: {problem}"))?;
             let limits = Limits::new(&entry.lane.batch, entry.kind.encoding());
             let accounts = self.ledger.accounts(name);
-            let lane = Lane::new(name, entry.lane.clone(), limits, accounts, &self.lanes);
+            let mut lane = Lane::new(name, entry.lane.clone(), limits, accounts, &self.lanes);
+            lane = lane.with_dead_letters(dead_letters.clone());
+            if let Some(stored) = &stored
+                && entry.lane.queue.kind != QueueKind::Memory
+            {
+                let durable = stored.lane(name, &entry.lane, lane.room()).await?;
+                lane = lane.with_durable(durable);
+            }
+            if let Some(priority) = &config.priority {
+                let weights = Priority::ALL.map(|class| priority.weights.of(class));
+                lane = lane.with_weights(weights);
+            }
             let lane = Arc::new(lane);
             let sender = Sender::new(Arc::clone(&lane), exporter);
-            self.senders.spawn(sender.run(self.delivering.drain()));
+            let drain = match lane.is_durable() {
+                true => self.keeping.drain(),
+                false => self.delivering.drain(),
+            };
+            self.senders.spawn(sender.run(drain));
             lanes.insert(name.clone(), lane);
         }
+        self.stored = stored;
+        // Lanes are opened once.
+        self.dead_letters.get_or_init(|| dead_letters);
         Ok(lanes)
     }
 
@@ -174,7 +213,7 @@ impl App {
         let route = Arc::new(Route {
             pipelines,
             validation: otlp.validation.into(),
-            acknowledge: config.intake.acknowledge,
+            acknowledge: config.acknowledge(),
             budget: self.budget.clone(),
             workers: self.workers.clone(),
             ledger: Arc::clone(&self.ledger),
@@ -222,8 +261,21 @@ impl App {
             self.door.close();
             self.receiving.done().await;
         }
+        self.keeping.begin(deadline);
         self.delivering.begin(deadline);
         while self.senders.join_next().await.is_some() {}
+        if let Some(dead_letters) = self.dead_letters.get() {
+            let in_time = timeout_at(
+                deadline.max(Instant::now()) + LAST_WORDS,
+                dead_letters.finish(),
+            );
+            if in_time.await.is_err() {
+                tracing::error!("the disk has not taken all dead letters in time");
+            }
+        }
+        if let Some(stored) = self.stored.take() {
+            stored.close().await;
+        }
     }
 }
 

@@ -6,8 +6,9 @@ use crate::batch::Priority;
 use crate::config::Config;
 use crate::config::problem::Findings;
 use crate::config::tree::{Node, Origin};
-use crate::intake::MemoryBudget;
+use crate::delivery::config::QueueKind;
 use crate::intake::tenants::{LimitsConfig, OTHER};
+use crate::intake::{Acknowledge, MemoryBudget};
 use crate::receivers::ReceiverConfig;
 use crate::units::ByteSize;
 
@@ -30,9 +31,45 @@ pub(in crate::config) fn sections(tree: &Node, config: &Config, findings: &mut F
         "whatever waits would be dropped at once",
     );
     budget(config, &mut site);
+    storage(config, &mut site);
     tenants(config, &mut site);
     priority(config, &mut site);
     collisions(tree, config, findings);
+}
+
+/// What is to be on disk needs a folder, and success can mean `stored` only where all is.
+fn storage(config: &Config, site: &mut Site<'_>) {
+    site.not_zero(
+        config.storage.sync_interval.is_zero(),
+        &["storage", "sync_interval"],
+        "use `fsync = \"always\"` to sync each write before it is acknowledged",
+    );
+    let directory = &config.storage.directory;
+    site.forbid(
+        directory.as_ref().is_some_and(|d| d.as_os_str().is_empty()),
+        &["storage", "directory"],
+        "`directory` is empty: name a folder that only otlpd writes to",
+    );
+    for (name, entry) in &config.exporters {
+        let kind = entry.lane.queue.kind;
+        if directory.is_none() && kind != QueueKind::Memory {
+            let sentence = format!(
+                "a queue of kind {:?} needs a folder: add [storage] with `directory`",
+                kind.name()
+            );
+            site.problem(&["exporters", name, "queue", "kind"], &[], sentence);
+        }
+    }
+    if config.intake.acknowledge == Some(Acknowledge::Stored)
+        && let Some(name) = config.required_off_disk().next()
+    {
+        let sentence = format!(
+            "`acknowledge = \"stored\"` promises that data is on disk, but the queue of \
+             exporters.{name} is not: give it `queue = {{ kind = \"disk\" }}`, or make it \
+             `required = false`"
+        );
+        site.problem(&["intake", "acknowledge"], &[], sentence);
+    }
 }
 
 fn budget(config: &Config, site: &mut Site<'_>) {
@@ -55,7 +92,8 @@ fn greedy_lanes(budget: ByteSize, config: &Config, site: &mut Site<'_>) {
         let origin = site.node.place(&["exporters", name]);
         if let Some(origin) = origin
             && !lane.required
-            && lane.queue.max_bytes >= budget
+            && lane.queue.kind == QueueKind::Memory
+            && lane.queue.max_bytes() >= budget
         {
             site.findings.warning(
                 origin,
