@@ -64,6 +64,7 @@ async fn start() -> Daemon {
             required,
             when_full: if required { "refuse" } else { "drop_oldest" },
             full_refuses: required,
+            queue_kind: "memory",
             queue_capacity_bytes: 64 << 20,
         })
     };

@@ -62,6 +62,8 @@ fn lane_values(page: &mut Page, lane: &LaneSnapshot) {
             &table::EXPORTER_QUEUE_FULL,
             lane.queue_full_seconds.is_some().into(),
         ),
+        (&table::EXPORTER_DISK_BYTES, lane.disk_bytes),
+        (&table::EXPORTER_DISK_FAILS, lane.disk_fails.into()),
         (&table::EXPORTER_IN_FLIGHT, lane.in_flight),
         (&table::EXPORTER_ATTEMPTS, lane.attempts),
         (&table::EXPORTER_RETRIES, lane.retries),

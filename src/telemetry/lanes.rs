@@ -48,6 +48,8 @@ pub struct LaneFacts {
     pub when_full: &'static str,
     /// Whether a full queue turns clients away; not so where its policy gives something up.
     pub full_refuses: bool,
+    /// Where what waits is kept, as it is written in TOML.
+    pub queue_kind: &'static str,
     /// The most that waits or is under way, in bytes.
     pub queue_capacity_bytes: u64,
 }
@@ -62,6 +64,7 @@ pub struct LaneStats {
     queue_bytes: AtomicU64,
     oldest_ms: AtomicU64,
     full_since_ms: AtomicU64,
+    disk_bytes: AtomicU64,
     disk_fails: AtomicBool,
     in_flight: AtomicU64,
     attempts: AtomicU64,
@@ -91,6 +94,7 @@ impl LaneStats {
             queue_bytes: AtomicU64::new(0),
             oldest_ms: AtomicU64::new(0),
             full_since_ms: AtomicU64::new(0),
+            disk_bytes: AtomicU64::new(0),
             disk_fails: AtomicBool::new(false),
             in_flight: AtomicU64::new(0),
             attempts: AtomicU64::new(0),
@@ -128,6 +132,11 @@ impl LaneStats {
             let since = if full { self.stamp(Instant::now()) } else { 0 };
             self.full_since_ms.store(since, Ordering::Relaxed);
         }
+    }
+
+    /// What its queue takes on disk now.
+    pub fn set_disk_bytes(&self, bytes: u64) {
+        self.disk_bytes.store(bytes, Ordering::Relaxed);
     }
 
     /// The disk of its queue does not take what is written (`true`), or does again.
@@ -197,7 +206,10 @@ impl LaneStats {
             full_refuses: self.facts.full_refuses,
             queue_items: load(&self.queue_items),
             queue_bytes: load(&self.queue_bytes),
+            queue_kind: self.facts.queue_kind,
             queue_capacity_bytes: self.facts.queue_capacity_bytes,
+            disk_bytes: load(&self.disk_bytes),
+            disk_fails: self.disk_fails.load(Ordering::Relaxed),
             queue_full_seconds: since(&self.full_since_ms),
             oldest_age_seconds: since(&self.oldest_ms),
             in_flight: load(&self.in_flight),
@@ -302,8 +314,14 @@ pub struct LaneSnapshot {
     pub queue_items: u64,
     /// Bytes that wait.
     pub queue_bytes: u64,
+    /// Where what waits is kept.
+    pub queue_kind: &'static str,
     /// The most that waits or is under way.
     pub queue_capacity_bytes: u64,
+    /// What the queue takes on disk.
+    pub disk_bytes: u64,
+    /// Whether the disk did not take what was last written.
+    pub disk_fails: bool,
     /// How long batches have found no room; none while they find some.
     pub queue_full_seconds: Option<f64>,
     /// The age of the oldest that waits.
@@ -379,6 +397,7 @@ mod tests {
             required: true,
             when_full: "refuse",
             full_refuses: true,
+            queue_kind: "memory",
             queue_capacity_bytes: 100,
         })
     }

@@ -293,14 +293,20 @@ impl Serialize for Counts {
             .filter(|(_, items)| *items > 0)
             .map(|(reason, items)| (reason.name(), items))
             .collect();
+        // What only a queue on disk has stands there only where it is not nought.
+        let on_disk = [
+            ("recovered", self.recovered),
+            ("dead_lettered", self.dead_lettered),
+            ("kept", self.kept),
+        ];
         let mut out = serializer.serialize_struct("Counts", 8)?;
         out.serialize_field("received", &self.received)?;
-        out.serialize_field("recovered", &self.recovered)?;
         out.serialize_field("delivered", &self.delivered)?;
         out.serialize_field("rejected", &self.rejected)?;
         out.serialize_field("dropped", &dropped)?;
-        out.serialize_field("dead_lettered", &self.dead_lettered)?;
-        out.serialize_field("kept", &self.kept)?;
+        for (column, items) in on_disk.into_iter().filter(|(_, items)| *items > 0) {
+            out.serialize_field(column, &items)?;
+        }
         out.serialize_field("in_process", &self.in_process)?;
         out.end()
     }

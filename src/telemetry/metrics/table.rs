@@ -185,6 +185,10 @@ single! {
         "Age of the oldest that waits in the queue.";
     EXPORTER_QUEUE_FULL: Kind::Gauge, "otlpd_exporter_queue_full" "" ["exporter"]
         "1 while batches find no room in the queue, else 0.";
+    EXPORTER_DISK_BYTES: Kind::Gauge, "otlpd_exporter_queue_disk_bytes" "bytes" ["exporter"]
+        "What the queue takes on disk.";
+    EXPORTER_DISK_FAILS: Kind::Gauge, "otlpd_exporter_queue_disk_fails" "" ["exporter"]
+        "1 while the disk does not take what is written to the queue, else 0.";
     EXPORTER_ATTEMPTS: Kind::Counter, "otlpd_exporter_attempts" "" ["exporter"]
         "Attempts to deliver.";
     EXPORTER_RETRIES: Kind::Counter, "otlpd_exporter_retries" "" ["exporter"]
