@@ -33,7 +33,8 @@ pub(super) struct ChoiceArgs {
 impl ChoiceArgs {
     /// Whether the letter is to be sent, however many there are.
     pub(super) fn takes(&self, letter: &Letter) -> bool {
-        let one_of = |chosen: &[String], is: &str| chosen.is_empty() || chosen.iter().any(|c| c == is);
+        let one_of =
+            |chosen: &[String], is: &str| chosen.is_empty() || chosen.iter().any(|c| c == is);
         self.since.is_none_or(|since| letter.given_up >= since)
             && one_of(&self.reason, &letter.reason)
             && one_of(&self.exporter, &letter.exporter)
@@ -59,7 +60,9 @@ fn signal() -> impl TypedValueParser<Value = Signal> {
     PossibleValuesParser::new(Signal::ALL.map(Signal::name)).map(|name| {
         let mut known = Signal::ALL.into_iter();
         // The parser lets no other name through.
-        known.find(|signal| signal.name() == name).unwrap_or(Signal::Traces)
+        known
+            .find(|signal| signal.name() == name)
+            .unwrap_or(Signal::Traces)
     })
 }
 

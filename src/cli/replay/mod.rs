@@ -74,7 +74,7 @@ impl Replay {
         let directory = self.directory()?;
         let mut source = match self.remove {
             true => Source::take_over(directory).await?,
-            false => Source::look_at(directory)?,
+            false => Source::take_over(directory).await?,
         };
         let mut course = Course {
             tally: Tally::default(),
@@ -97,7 +97,10 @@ impl Replay {
         if let Some(directory) = &self.directory {
             return Ok(directory.clone());
         }
-        let config = self.config.load().map_err(|problems| problems.to_string())?;
+        let config = self
+            .config
+            .load()
+            .map_err(|problems| problems.to_string())?;
         config.storage.directory.ok_or_else(|| {
             "the configuration keeps nothing on disk: it has no `directory` in [storage]".to_owned()
         })

@@ -101,14 +101,14 @@ impl Tally {
     /// Whether the columns add up.
     pub(super) fn balances(&self) -> bool {
         let requests = self.delivered.requests + self.refused.requests + self.failed.requests;
-        let items = self.delivered.items
-            + self.rejected_items
-            + self.refused.items
-            + self.failed.items;
-        let all = [self.skipped, self.unreadable, self.listed, self.sent];
-        self.sent == Count { requests, items }
-            && self.read.requests == all.iter().map(|count| count.requests).sum()
-            && self.read.items == all.iter().map(|count| count.items).sum()
+        let items =
+            self.delivered.items + self.rejected_items + self.refused.items + self.failed.items;
+        let mut read = Count::default();
+        for part in [self.skipped, self.unreadable, self.listed, self.sent] {
+            read.requests += part.requests;
+            read.items += part.items;
+        }
+        self.sent == Count { requests, items } && self.read == read
     }
 
     /// One line on how far it is.
@@ -124,7 +124,10 @@ impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut line = |name: &str, count: &Count, note: &str| {
             let Count { requests, items } = count;
-            writeln!(f, "{name:<12} {requests:>10} requests {items:>12} items{note}")
+            writeln!(
+                f,
+                "{name:<12} {requests:>10} requests {items:>12} items{note}"
+            )
         };
         let rejected = Count {
             requests: 0,
@@ -132,13 +135,21 @@ impl fmt::Display for Tally {
         };
         line("read", &self.read, "")?;
         line("skipped", &self.skipped, "  (not chosen)")?;
-        line("unreadable", &self.unreadable, "  (damaged, or of a later version)")?;
+        line(
+            "unreadable",
+            &self.unreadable,
+            "  (damaged, or of a later version)",
+        )?;
         if self.listed.requests > 0 {
             line("chosen", &self.listed, "  (nothing is sent)")?;
         }
         line("sent", &self.sent, "")?;
         line("  delivered", &self.delivered, "")?;
-        line("  rejected", &rejected, "  (one by one, of requests that were delivered)")?;
+        line(
+            "  rejected",
+            &rejected,
+            "  (one by one, of requests that were delivered)",
+        )?;
         line("  refused", &self.refused, "  (for good)")?;
         line("  failed", &self.failed, "  (not delivered in time)")?;
         if let Some(removed) = &self.removed {
@@ -173,8 +184,14 @@ mod tests {
         tally.count_damaged(2, 20);
         assert!(tally.balances(), "{tally}");
         let text = tally.to_string();
-        assert!(text.contains("read                  9 requests           56 items\n"), "{text}");
-        assert!(!text.contains("fault") && !text.contains("removed"), "{text}");
+        assert!(
+            text.contains("read                  9 requests           56 items\n"),
+            "{text}"
+        );
+        assert!(
+            !text.contains("fault") && !text.contains("removed"),
+            "{text}"
+        );
     }
 
     #[test]

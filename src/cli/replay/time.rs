@@ -4,8 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::units;
 
-const WANTED: &str =
-    "a time such as 2026-01-31T09:00:00Z, or an age such as 90m, 2h or 72h";
+const WANTED: &str = "a time such as 2026-01-31T09:00:00Z, or an age such as 90m, 2h or 72h";
 
 /// Reads a time, or an age counted back from `now`.
 ///
@@ -52,7 +51,9 @@ fn rfc3339(text: &str) -> Option<SystemTime> {
 fn numbers(text: &str, separator: char) -> Option<[i64; 3]> {
     let mut parts = text.split(separator).map(|part| {
         let digits = !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
-        part.parse::<i64>().ok().filter(|_| digits && part.len() <= 4)
+        part.parse::<i64>()
+            .ok()
+            .filter(|_| digits && part.len() <= 4)
     });
     let numbers = [parts.next()??, parts.next()??, parts.next()??];
     parts.next().is_none().then_some(numbers)
@@ -82,7 +83,10 @@ fn days(year: i64, month: i64, day: i64) -> i64 {
 
 /// The time in UTC, to the second.
 pub(super) fn show(time: SystemTime) -> String {
-    let seconds = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let seconds = time
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs();
     let (day, clock) = (seconds / 86_400, seconds % 86_400);
     let (year, month, day) = date(i64::try_from(day).unwrap_or(i64::MAX));
     let (hour, minute, second) = (clock / 3600, clock / 60 % 60, clock % 60);
