@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -16,6 +16,7 @@ use crate::budget::Budget;
 use crate::config::Config;
 use crate::delivery::batcher::Limits;
 use crate::delivery::config::QueueKind;
+use crate::delivery::dead_letters::DeadLetters;
 use crate::delivery::lane::Lane;
 use crate::delivery::sender::Sender;
 use crate::host::cpu::{self, CpuAllowance};
@@ -66,6 +67,8 @@ pub struct App {
     /// Ends the lanes whose queues stay on disk.
     keeping: Trigger,
     stored: Option<Stored>,
+    /// Set once the storage is open.
+    dead_letters: Arc<OnceLock<DeadLetters>>,
     senders: JoinSet<()>,
     /// Serve until the very end, so that whoever asks is told.
     background: Vec<JoinHandle<()>>,
@@ -96,6 +99,7 @@ impl App {
             delivering: Trigger::default(),
             keeping: Trigger::default(),
             stored: None,
+            dead_letters: Arc::default(),
             senders: JoinSet::new(),
             background: Vec::new(),
             deadline: config.shutdown.deadline,
@@ -144,6 +148,7 @@ impl App {
             pipelines: summaries(config),
             lanes: Arc::clone(&self.lanes),
             registry: Arc::clone(&self.registry),
+            dead_letters: Arc::clone(&self.dead_letters),
         });
         self.background
             .push(tokio::spawn(admin::serve(listener, sources)));
@@ -152,6 +157,10 @@ impl App {
 
     async fn open_lanes(&mut self, config: &Config) -> Result<BTreeMap<String, Arc<Lane>>, String> {
         let stored = Stored::open(config, &self.budget).await?;
+        let dead_letters = match &stored {
+            Some(stored) => stored.dead_letters(config, &self.ledger).await?,
+            None => DeadLetters::default(),
+        };
         let mut lanes = BTreeMap::new();
         for (name, entry) in &config.exporters {
             let exporter = entry
@@ -161,6 +170,7 @@ impl App {
             let limits = Limits::new(&entry.lane.batch, entry.kind.encoding());
             let accounts = self.ledger.accounts(name);
             let mut lane = Lane::new(name, entry.lane.clone(), limits, accounts, &self.lanes);
+            lane = lane.with_dead_letters(dead_letters.clone());
             if let Some(stored) = &stored
                 && entry.lane.queue.kind != QueueKind::Memory
             {
@@ -181,6 +191,8 @@ impl App {
             lanes.insert(name.clone(), lane);
         }
         self.stored = stored;
+        // Lanes are opened once.
+        self.dead_letters.get_or_init(|| dead_letters);
         Ok(lanes)
     }
 
@@ -243,6 +255,15 @@ impl App {
         self.keeping.begin(deadline);
         self.delivering.begin(deadline);
         while self.senders.join_next().await.is_some() {}
+        if let Some(dead_letters) = self.dead_letters.get() {
+            let in_time = timeout_at(
+                deadline.max(Instant::now()) + LAST_WORDS,
+                dead_letters.finish(),
+            );
+            if in_time.await.is_err() {
+                tracing::error!("the disk has not taken all dead letters in time");
+            }
+        }
         if let Some(stored) = self.stored.take() {
             stored.close().await;
         }

@@ -5,6 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::{PipelineSummary, Sources};
+use crate::delivery::dead_letters::LetterCounts;
 use crate::host::process;
 use crate::telemetry::health::Readiness;
 use crate::telemetry::lanes::LaneSnapshot;
@@ -21,6 +22,9 @@ pub(super) struct Status<'a> {
     budget: BudgetStatus<'a>,
     cpu: CpuStatus,
     process: ProcessStatus,
+    /// Absent where they are off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dead_letters: Option<LetterCounts>,
     ledger: LedgerSnapshot,
 }
 
@@ -55,12 +59,13 @@ pub(super) fn status(sources: &Sources) -> Status<'_> {
     Status {
         version: env!("CARGO_PKG_VERSION"),
         uptime_seconds: sources.health.uptime_seconds(),
-        readiness: sources.health.readiness(&lanes),
+        readiness: sources.readiness(&lanes),
         pipelines: &sources.pipelines,
         lanes,
         budget: budget(sources),
         cpu: cpu(sources),
         process: process(),
+        dead_letters: sources.dead_letters(),
         ledger: sources.ledger.snapshot(),
     }
 }

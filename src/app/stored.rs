@@ -1,6 +1,7 @@
 //! What the configuration keeps on disk: the folder, and each lane's logs in it.
 
 use std::fmt::Write;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::spawn_blocking;
@@ -10,8 +11,10 @@ use crate::batch::Priority;
 use crate::budget::Budget;
 use crate::config::Config;
 use crate::delivery::config::{LaneConfig, QueueKind};
+use crate::delivery::dead_letters::DeadLetters;
 use crate::delivery::lane::Durable;
 use crate::storage::{Log, LogOptions, Recovery, Storage, StorageOptions};
+use crate::telemetry::ledger::Ledger;
 
 /// The folder on disk, which this process alone has open.
 pub(super) struct Stored {
@@ -85,6 +88,21 @@ impl Stored {
             )
         })?;
         Ok(Durable::new(logs, resident, paid))
+    }
+
+    /// Where requests go that are given up for good.
+    ///
+    /// # Errors
+    /// A sentence for the operator.
+    pub(super) async fn dead_letters(
+        &self,
+        config: &Config,
+        ledger: &Arc<Ledger>,
+    ) -> Result<DeadLetters, String> {
+        let storage = self.storage.clone();
+        let max_bytes = config.storage.dead_letters_max_bytes.bytes();
+        let ledger = Arc::clone(ledger);
+        blocking(move || DeadLetters::open(&storage, max_bytes, ledger)).await
     }
 
     async fn log(&self, exporter: &str, name: String, options: LogOptions) -> Result<Log, String> {

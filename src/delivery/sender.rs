@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::backoff::Backoff;
+use super::bisection::Turn;
 use super::breaker::{Breaker, Change, Pass, Permit};
 use super::lane::{Lane, Next};
 use super::shipment::Shipment;
@@ -17,7 +18,7 @@ use crate::batch::Batch;
 use crate::component::{Delivered, Exporter, Failure};
 use crate::shutdown::Drain;
 use crate::telemetry::lanes::Attempt;
-use crate::telemetry::ledger::{Fate, Reason};
+use crate::telemetry::ledger::Reason;
 use crate::telemetry::limited::Gate;
 
 /// The one task that empties a lane.
@@ -34,15 +35,9 @@ pub struct Sender {
     blocked: Option<Instant>,
     said: Said,
     flights: FuturesUnordered<BoxFuture<'static, Landed>>,
-    /// Requests that were refused for good since the last success.
-    refusals: u32,
     /// Set when what is under way is to be given up.
     aborted: watch::Sender<bool>,
 }
-
-/// So many refusals in a row are the destination's opinion of everything, not of one request.
-/// A poisonous one among a few thousand is found with fewer.
-const MOST_HALVINGS: u32 = 16;
 
 /// What traffic makes us say, once in ten seconds for each exporter: the next line says how many
 /// it stands for.
@@ -71,6 +66,7 @@ struct Landed {
     pass: Pass,
     attempt: Attempt,
     outcome: Result<Delivered, Failure>,
+    turn: Option<Turn>,
 }
 
 impl Sender {
@@ -86,7 +82,6 @@ impl Sender {
             blocked: None,
             said: Said::default(),
             flights: FuturesUnordered::new(),
-            refusals: 0,
             aborted: watch::Sender::new(false),
         }
     }
@@ -166,6 +161,7 @@ impl Sender {
         let mut aborted = self.aborted.subscribe();
         let limit = self.lane.config.timeout;
         let attempt = self.lane.stats.attempt(shipment.attempts > 0);
+        let turn = shipment.turn();
         self.flights.push(Box::pin(async move {
             let outcome = tokio::select! {
                 outcome = try_once(exporter.as_ref(), &shipment.batch, limit) => outcome,
@@ -179,6 +175,7 @@ impl Sender {
                 pass,
                 attempt,
                 outcome,
+                turn,
             }
         }));
     }
@@ -190,7 +187,9 @@ impl Sender {
             pass,
             attempt,
             outcome,
+            turn,
         } = landed;
+        drop(turn);
         match outcome {
             Ok(Delivered { rejected }) => {
                 attempt.succeeded(shipment.batch.bytes() as u64);
@@ -215,7 +214,9 @@ impl Sender {
     }
 
     fn delivered(&mut self, shipment: Shipment, rejected: u64) {
-        self.refusals = 0;
+        if let Some(bisection) = &shipment.bisection {
+            bisection.part_taken();
+        }
         if rejected > 0
             && let Some(repeated) = self.said.rejected.pass()
         {
@@ -230,17 +231,12 @@ impl Sender {
     }
 
     /// Of several requests in one, one may have spoiled it for the others: they are tried again
-    /// in halves, unless everything is refused lately.
+    /// in halves.
     fn refused(&mut self, shipment: Shipment, cause: &str) {
-        self.refusals = self.refusals.saturating_add(1);
-        let (shipment, other_half) = if self.refusals > MOST_HALVINGS {
-            (shipment, None)
-        } else {
-            shipment.halve()
-        };
-        if let Some(other_half) = other_half {
-            self.lane.put_back(shipment);
-            self.lane.put_back(other_half);
+        let (shipment, back) = shipment.halve();
+        if let Some(back) = back {
+            self.lane.stats.bisect();
+            self.lane.put_back_halves(shipment, back);
             return;
         }
         if let Some(repeated) = self.said.refused.pass() {
@@ -249,11 +245,18 @@ impl Sender {
                 exporter = %self.lane.name,
                 signal = shipment.batch.signal.name(),
                 items = shipment.receipt.items(),
+                dead_letters = self.lane.dead_letters.are_on(),
                 cause,
                 "the destination refused a request for good; its items are dropped"
             );
         }
-        shipment.receipt.settle(Fate::Dropped(Reason::Permanent));
+        self.give_up_for_good(shipment, Reason::Permanent, cause);
+    }
+
+    /// Into the dead letters, where they are on.
+    fn give_up_for_good(&self, shipment: Shipment, reason: Reason, cause: &str) {
+        let Shipment { batch, receipt, .. } = shipment;
+        self.lane.give_up(&batch, receipt, reason, cause);
     }
 
     fn failed(&mut self, mut shipment: Shipment, pass: Pass, after: Option<Duration>, cause: &str) {
@@ -283,13 +286,12 @@ impl Sender {
                     repeated,
                     exporter = %self.lane.name,
                     items = shipment.receipt.items(),
+                    dead_letters = self.lane.dead_letters.are_on(),
                     cause,
                     "items are dropped: tried for as long as retry_on_failure.max_elapsed_time allows"
                 );
             }
-            shipment
-                .receipt
-                .settle(Fate::Dropped(Reason::RetriesExhausted));
+            self.give_up_for_good(shipment, Reason::RetriesExhausted, cause);
             return;
         }
         shipment.due = now + delay;
@@ -330,8 +332,8 @@ impl Sender {
         {
             match outcome {
                 Ok(Delivered { rejected }) => shipment.receipt.settle_delivered(rejected),
-                Err(Failure::Permanent { .. }) => {
-                    shipment.receipt.settle(Fate::Dropped(Reason::Permanent));
+                Err(Failure::Permanent { cause }) => {
+                    self.give_up_for_good(shipment, Reason::Permanent, &cause);
                 }
                 Err(Failure::Retryable { .. }) => self.lane.put_back(shipment),
             }

@@ -68,6 +68,11 @@ impl Durable {
         total
     }
 
+    /// What all of it takes on disk.
+    pub(super) fn disk_bytes(&self) -> u64 {
+        self.logs.iter().map(Log::disk_bytes).sum()
+    }
+
     pub(super) fn has_backlog(&self) -> bool {
         self.logs.iter().any(|log| log.waiting().records > 0)
     }

@@ -93,6 +93,7 @@ impl Lane {
             required: config.required,
             when_full: when_full.name(),
             full_refuses: when_full.refuses(),
+            queue_kind: config.queue.kind.name(),
             queue_capacity_bytes: max_bytes,
         });
         let gate = || Gate::new(Duration::from_secs(10));
@@ -232,6 +233,7 @@ impl Lane {
             let waiting = durable.waiting();
             items += waiting.weight.iter().sum::<u64>();
             bytes += waiting.bytes;
+            self.stats.set_disk_bytes(durable.disk_bytes());
         }
         let waiting = shipments.map(|batch| batch.received);
         let oldest = waiting.chain(state.queue.oldest_received()).min();

@@ -6,6 +6,7 @@ use tokio::time::Instant;
 use super::Lane;
 use crate::batch::{Batch, Priority};
 use crate::delivery::batcher::Due;
+use crate::delivery::dead_letters::Cause;
 use crate::delivery::shipment::{self, Shipment};
 use crate::otlp::Signal;
 use crate::receipt::Receipt;
@@ -36,10 +37,11 @@ impl Lane {
         if flush && !state.queue.is_empty() {
             return Next::Ready;
         }
-        if state.shipments.iter().any(|shipment| shipment.due <= now) {
+        if state.shipments.iter().any(|shipment| shipment.is_due(now)) {
             return Next::Ready;
         }
-        let retry = state.shipments.iter().map(|shipment| shipment.due).min();
+        let waiting = state.shipments.iter().filter(|s| !s.is_behind());
+        let retry = waiting.map(|shipment| shipment.due).min();
         let mut fresh: Option<(Instant, usize)> = None;
         for class in state.queue.classes() {
             match self.limits.due(class, now, last) {
@@ -69,8 +71,7 @@ impl Lane {
     /// priority whose turn it is.
     pub(in crate::delivery) fn take(&self, now: Instant) -> Option<Shipment> {
         let mut state = self.lock();
-        let due = |shipment: &Shipment| shipment.due <= now;
-        if let Some(index) = state.shipments.iter().position(due) {
+        if let Some(index) = state.shipments.iter().position(|s| s.is_due(now)) {
             let shipment = state.shipments.remove(index);
             self.show(&state);
             return shipment;
@@ -84,7 +85,9 @@ impl Lane {
         if self.limits.fits(&shipment.batch) || signal == Signal::Profiles {
             return Some(shipment);
         }
-        let mut parts = shipment::split(shipment, &self.limits);
+        let mut parts = shipment::split(shipment, &self.limits, |batch, receipt| {
+            self.give_up(&batch, receipt, Reason::TooLarge, shipment::OVERSIZE);
+        });
         let first = parts.pop_front();
         self.lock().shipments.extend(parts);
         first
@@ -94,6 +97,20 @@ impl Lane {
     pub(in crate::delivery) fn put_back(&self, shipment: Shipment) {
         let mut state = self.lock();
         state.shipments.push_back(shipment);
+        self.show(&state);
+    }
+
+    /// Takes back the halves of what was refused, to be tried before all that waits but the
+    /// other half of what they are a half of.
+    pub(in crate::delivery) fn put_back_halves(&self, front: Shipment, back: Shipment) {
+        let mut state = self.lock();
+        let behind = state
+            .shipments
+            .front()
+            .is_some_and(|next| next.is_larger_part(&front));
+        let index = usize::from(behind);
+        state.shipments.insert(index, back);
+        state.shipments.insert(index, front);
         self.show(&state);
     }
 
@@ -132,8 +149,11 @@ impl Lane {
         reason: Reason,
         cause: &str,
     ) {
-        self.dead_letters.take(&self.name, batch, reason, cause);
-        receipt.settle(Fate::Dropped(reason));
+        let cause = Cause {
+            reason,
+            text: cause,
+        };
+        self.dead_letters.give_up(&self.name, batch, receipt, cause);
     }
 
     /// The oldest, out of memory, of the lowest priority that is not above this one.
