@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::worker::Branches;
 use crate::batch::Batch;
+use crate::budget::Reservation;
 use crate::delivery::lane::{Lane, Place, Spot};
 use crate::intake::{self, Acknowledge, Refused, jittered};
 use crate::receipt::{Settled, Settlement};
@@ -109,26 +110,46 @@ async fn find_places(offers: &mut Offers, deadline: Instant) -> Result<(), Refus
 /// Writes what is to be on disk, all at once. False if a lane that refuses could not write its
 /// own: what the others wrote is then given back, as if it had never been.
 async fn store(offers: &mut Offers) -> bool {
-    let stored = join_all(offers.iter_mut().map(|offer| async {
-        offer.spot = match offer.place.take() {
-            None => Spot::Nowhere(Reason::QueueFull),
-            Some(Place::Memory(room)) => Spot::Memory(room),
-            Some(Place::Disk(room)) => match offer.lane.store(&offer.batch, room).await {
-                Ok(ticket) => Spot::Disk(ticket),
-                Err(_said) if offer.lane.refuses() => return false,
-                Err(_said) => offer.lane.instead_of_disk(&offer.batch),
-            },
-        };
-        true
-    }))
-    .await;
-    let all = stored.into_iter().all(|stored| stored);
+    let all = store_all(offers).await;
     if !all {
         for offer in offers {
             offer.spot = Spot::Nowhere(Reason::StorageFailed);
         }
     }
     all
+}
+
+async fn store_all(offers: &mut Offers) -> bool {
+    let mut writes: SmallVec<[_; 1]> = SmallVec::new();
+    for offer in offers.iter_mut() {
+        offer.spot = match offer.place.take() {
+            None => Spot::Nowhere(Reason::QueueFull),
+            Some(Place::Memory(room)) => Spot::Memory(room),
+            Some(Place::Disk(room)) => {
+                writes.push(write(offer, room));
+                continue;
+            }
+        };
+    }
+    // Nearly always there is none, or one.
+    match (writes.len(), writes.pop()) {
+        (1, Some(only)) => only.await,
+        (_, None) => true,
+        (_, Some(last)) => {
+            writes.push(last);
+            join_all(writes).await.into_iter().all(|stored| stored)
+        }
+    }
+}
+
+/// False if the lane refuses what it cannot write.
+async fn write(offer: &mut Offer, room: Reservation) -> bool {
+    offer.spot = match offer.lane.store(&offer.batch, room).await {
+        Ok(ticket) => Spot::Disk(ticket),
+        Err(_said) if offer.lane.refuses() => return false,
+        Err(_said) => offer.lane.instead_of_disk(&offer.batch),
+    };
+    true
 }
 
 impl Taken {
