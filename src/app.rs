@@ -22,13 +22,13 @@ use crate::delivery::sender::Sender;
 use crate::host::cpu::{self, CpuAllowance};
 use crate::host::workers::Workers;
 use crate::intake::priority::Priorities;
-use crate::intake::tenants::Tenants;
 use crate::intake::{Door, Intake};
 use crate::net::listen::Listener;
 use crate::otlp::Signal;
 use crate::pipeline::Pipeline;
 use crate::pipeline::route::Route;
 use crate::processors;
+use crate::processors::fault::Fault;
 use crate::receivers::ReceiverConfig;
 use crate::receivers::otlp::OtlpConfig;
 use crate::receivers::otlp::listen::Listeners;
@@ -41,6 +41,8 @@ use crate::telemetry::metrics::Registry;
 mod stored;
 
 use stored::Stored;
+
+mod parts;
 
 /// What the host gives us, as it was read at the start.
 #[derive(Clone, Debug)]
@@ -91,9 +93,11 @@ impl App {
     /// A sentence for the operator.
     pub async fn start(config: &Config, allowances: &Allowances) -> Result<Self, String> {
         let (registry, budget) = (Arc::default(), Budget::new(allowances.budget));
-        let priorities = priorities(config, &registry);
-        let door =
-            Door::new(&config.intake).with(tenants(config, &budget, &registry), priorities.clone());
+        let priorities = parts::priorities(config, &registry);
+        let door = Door::new(&config.intake).with(
+            parts::tenants(config, &budget, &registry),
+            priorities.clone(),
+        );
         let mut app = Self {
             health: Arc::default(),
             door: Arc::new(door),
@@ -112,9 +116,11 @@ impl App {
             background: Vec::new(),
             deadline: config.shutdown.deadline,
         };
-        app.start_admin(config, allowances).await?;
+        let faults = parts::faults(config);
+        let shown = faults.values().cloned().collect();
+        app.start_admin(config, allowances, shown).await?;
         let lanes = app.open_lanes(config).await?;
-        let pipelines = build_pipelines(config, &lanes)?;
+        let pipelines = build_pipelines(config, &lanes, &faults)?;
         let mut ready = Vec::new();
         for (name, receiver) in &config.receivers {
             let ReceiverConfig::Otlp(otlp) = receiver;
@@ -133,6 +139,7 @@ impl App {
         &mut self,
         config: &Config,
         allowances: &Allowances,
+        faults: Vec<Arc<Fault>>,
     ) -> Result<(), String> {
         let (allowance, cpu) = watch::channel(allowances.cpu.clone());
         if allowances.follow_cpu {
@@ -155,6 +162,7 @@ impl App {
             cpu,
             pipelines: summaries(config),
             lanes: Arc::clone(&self.lanes),
+            faults,
             registry: Arc::clone(&self.registry),
             dead_letters: Arc::clone(&self.dead_letters),
         });
@@ -287,16 +295,6 @@ impl Drop for App {
     }
 }
 
-fn tenants(config: &Config, budget: &Budget, registry: &Registry) -> Option<Tenants> {
-    let tenants = config.tenants.as_ref()?;
-    Some(Tenants::new(tenants, &config.intake, budget, registry))
-}
-
-fn priorities(config: &Config, registry: &Registry) -> Option<Arc<Priorities>> {
-    let priority = config.priority.as_ref()?;
-    Some(Arc::new(Priorities::new(priority, registry)))
-}
-
 async fn resize(workers: Workers, mut cpu: watch::Receiver<CpuAllowance>) {
     while cpu.changed().await.is_ok() {
         let allowance = cpu.borrow_and_update().clone();
@@ -308,6 +306,7 @@ async fn resize(workers: Workers, mut cpu: watch::Receiver<CpuAllowance>) {
 fn build_pipelines(
     config: &Config,
     lanes: &BTreeMap<String, Arc<Lane>>,
+    faults: &BTreeMap<String, Arc<Fault>>,
 ) -> Result<BTreeMap<String, Arc<Pipeline>>, String> {
     let mut pipelines = BTreeMap::new();
     for (name, pipeline) in &config.pipelines {
@@ -322,6 +321,11 @@ fn build_pipelines(
         let built = Pipeline {
             name: name.clone(),
             processors: processors::build_chain(processors),
+            faults: pipeline
+                .processors
+                .iter()
+                .filter_map(|name| faults.get(name).cloned())
+                .collect(),
             lanes: lanes.collect(),
         };
         pipelines.insert(name.clone(), Arc::new(built));

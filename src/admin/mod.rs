@@ -23,6 +23,7 @@ use crate::delivery::dead_letters::{DeadLetters, LetterCounts};
 use crate::host::cpu::CpuAllowance;
 use crate::intake::Door;
 use crate::net::listen::Listener;
+use crate::processors::fault::Fault;
 use crate::telemetry::health::{Health, Readiness, Trouble};
 use crate::telemetry::lanes::{LaneSnapshot, Lanes};
 use crate::telemetry::ledger::Ledger;
@@ -66,6 +67,8 @@ pub struct Sources {
     pub pipelines: Vec<PipelineSummary>,
     /// The lanes that there are.
     pub lanes: Arc<Lanes>,
+    /// Faults that are injected.
+    pub faults: Vec<Arc<Fault>>,
     /// What is counted where it happens.
     pub registry: Arc<Registry>,
     /// What was given up for good; set once the storage is open.

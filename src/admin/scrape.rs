@@ -20,6 +20,7 @@ pub(super) fn page(sources: &Sources) -> Page {
     admission(&mut page, sources);
     lanes(&mut page, sources);
     ledger(&mut page, &sources.ledger);
+    faults(&mut page, sources);
     dead_letters(&mut page, sources);
     host(&mut page, sources);
     page
@@ -35,6 +36,15 @@ fn admission(page: &mut Page, sources: &Sources) {
         (&table::HELD_REQUESTS, held),
     ] {
         page.put(metric, &[], Value::Whole(value));
+    }
+}
+
+fn faults(page: &mut Page, sources: &Sources) {
+    for fault in sources.faults.iter().map(|fault| fault.snapshot()) {
+        for (kind, times) in &fault.injected {
+            let labels = [fault.processor.as_str(), kind];
+            page.put(&table::INJECTED_FAULTS, &labels, Value::Whole(*times));
+        }
     }
 }
 

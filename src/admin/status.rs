@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::{PipelineSummary, Sources};
 use crate::delivery::dead_letters::LetterCounts;
 use crate::host::process;
+use crate::processors::fault::FaultSnapshot;
 use crate::telemetry::health::Readiness;
 use crate::telemetry::lanes::LaneSnapshot;
 use crate::telemetry::ledger::LedgerSnapshot;
@@ -19,6 +20,7 @@ pub(super) struct Status<'a> {
     readiness: Readiness,
     pipelines: &'a [PipelineSummary],
     lanes: Vec<LaneSnapshot>,
+    faults: Vec<FaultSnapshot>,
     budget: BudgetStatus<'a>,
     cpu: CpuStatus,
     process: ProcessStatus,
@@ -62,6 +64,11 @@ pub(super) fn status(sources: &Sources) -> Status<'_> {
         readiness: sources.readiness(&lanes),
         pipelines: &sources.pipelines,
         lanes,
+        faults: sources
+            .faults
+            .iter()
+            .map(|fault| fault.snapshot())
+            .collect(),
         budget: budget(sources),
         cpu: cpu(sources),
         process: process(),
