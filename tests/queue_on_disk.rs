@@ -278,7 +278,10 @@ async fn a_queue_that_spills_is_in_memory_until_that_is_full() {
     let folder = tempfile::tempdir().unwrap();
     let running = start(folder.path(), config(QueueKind::Spill));
     running.offer_all(0..8).await;
-    assert!(disk_bytes(folder.path()) < 100_000, "nothing is on disk yet");
+    assert!(
+        disk_bytes(folder.path()) < 100_000,
+        "nothing is on disk yet"
+    );
     running.offer_all(8..40).await;
     assert!(disk_bytes(folder.path()) > 2_900_000);
     // At the end what is in memory is spilled too.

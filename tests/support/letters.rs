@@ -76,7 +76,12 @@ pub(crate) async fn send(daemon: &Daemon, requests: &[Vec<u8>]) {
 /// ended.
 pub(crate) async fn leave(folder: &Path, bodies: &[&str]) {
     let refusing = squeamish().await;
-    let mut daemon = daemon(folder, "otlp_grpc", refusing.address, "batch.max_items = 1\nmax_in_flight = 1");
+    let mut daemon = daemon(
+        folder,
+        "otlp_grpc",
+        refusing.address,
+        "batch.max_items = 1\nmax_in_flight = 1",
+    );
     let requests: Vec<_> = bodies
         .iter()
         .map(|body| request(&format!("{MARKER} {body}")))

@@ -315,3 +315,6 @@ impl Clerk {
         );
     }
 }
+
+#[cfg(test)]
+mod tests;
