@@ -21,6 +21,8 @@ use crate::delivery::lane::Lane;
 use crate::delivery::sender::Sender;
 use crate::host::cpu::{self, CpuAllowance};
 use crate::host::workers::Workers;
+use crate::intake::priority::Priorities;
+use crate::intake::tenants::Tenants;
 use crate::intake::{Door, Intake};
 use crate::net::listen::Listener;
 use crate::otlp::Signal;
@@ -61,6 +63,7 @@ pub struct App {
     lanes: Arc<Lanes>,
     registry: Arc<Registry>,
     budget: Budget,
+    priorities: Option<Arc<Priorities>>,
     workers: Workers,
     receiving: Trigger,
     delivering: Trigger,
@@ -87,13 +90,18 @@ impl App {
     /// # Errors
     /// A sentence for the operator.
     pub async fn start(config: &Config, allowances: &Allowances) -> Result<Self, String> {
+        let (registry, budget) = (Arc::default(), Budget::new(allowances.budget));
+        let priorities = priorities(config, &registry);
+        let door =
+            Door::new(&config.intake).with(tenants(config, &budget, &registry), priorities.clone());
         let mut app = Self {
             health: Arc::default(),
-            door: Arc::new(Door::new(&config.intake)),
+            door: Arc::new(door),
             ledger: Arc::default(),
             lanes: Arc::default(),
-            registry: Arc::default(),
-            budget: Budget::new(allowances.budget),
+            registry,
+            budget,
+            priorities,
             workers: Workers::new(allowances.cpu.threads),
             receiving: Trigger::default(),
             delivering: Trigger::default(),
@@ -209,6 +217,7 @@ impl App {
             budget: self.budget.clone(),
             workers: self.workers.clone(),
             ledger: Arc::clone(&self.ledger),
+            priorities: self.priorities.clone(),
         });
         let door = Arc::clone(&self.door);
         Intake::new(
@@ -276,6 +285,16 @@ impl Drop for App {
             task.abort();
         }
     }
+}
+
+fn tenants(config: &Config, budget: &Budget, registry: &Registry) -> Option<Tenants> {
+    let tenants = config.tenants.as_ref()?;
+    Some(Tenants::new(tenants, &config.intake, budget, registry))
+}
+
+fn priorities(config: &Config, registry: &Registry) -> Option<Arc<Priorities>> {
+    let priority = config.priority.as_ref()?;
+    Some(Arc::new(Priorities::new(priority, registry)))
 }
 
 async fn resize(workers: Workers, mut cpu: watch::Receiver<CpuAllowance>) {
