@@ -130,17 +130,6 @@ pub struct Tally {
     pub weight: [u64; 8],
 }
 
-impl Tally {
-    /// Adds the counts of another.
-    pub fn add(&mut self, other: &Self) {
-        self.records += other.records;
-        self.bytes += other.bytes;
-        for (sum, weight) in self.weight.iter_mut().zip(other.weight) {
-            *sum += weight;
-        }
-    }
-}
-
 /// What was read, and what could not be.
 #[derive(Debug, Default)]
 pub struct Page {
