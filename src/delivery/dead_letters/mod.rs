@@ -316,3 +316,6 @@ impl Clerk {
         );
     }
 }
+
+#[cfg(test)]
+mod tests;
