@@ -19,7 +19,9 @@ use otlpd::batch::{Batch, Chunks, Context, Priority};
 use otlpd::budget::Budget;
 use otlpd::component::{Delivered, Exporter, Failure};
 use otlpd::delivery::batcher::Limits;
-use otlpd::delivery::config::{BatchConfig, LaneConfig, Order, QueueConfig, QueueKind, WhenFull};
+use otlpd::delivery::config::{
+    BatchConfig, InFlight, LaneConfig, Order, QueueConfig, QueueKind, WhenFull,
+};
 use otlpd::delivery::lane::{Durable, Lane, Place, Spot};
 use otlpd::delivery::sender::Sender;
 use otlpd::otlp::Signal;
@@ -226,7 +228,7 @@ async fn what_is_stored_is_delivered_in_order_and_the_disk_is_given_back() {
 async fn one_request_in_flight_at_a_time_keeps_the_order() {
     let folder = tempfile::tempdir().unwrap();
     let mut config = config(QueueKind::Disk);
-    config.max_in_flight = 1;
+    config.max_in_flight = InFlight::fixed(1);
     let running = start(folder.path(), config);
     running.destination.open.store(true, Ordering::SeqCst);
     running.offer_all(0..200).await;

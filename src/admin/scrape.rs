@@ -75,9 +75,11 @@ fn lane_values(page: &mut Page, lane: &LaneSnapshot) {
         (&table::EXPORTER_DISK_BYTES, lane.disk_bytes),
         (&table::EXPORTER_DISK_FAILS, lane.disk_fails.into()),
         (&table::EXPORTER_IN_FLIGHT, lane.in_flight),
+        (&table::EXPORTER_IN_FLIGHT_LIMIT, lane.in_flight_limit),
         (&table::EXPORTER_ATTEMPTS, lane.attempts),
         (&table::EXPORTER_RETRIES, lane.retries),
         (&table::EXPORTER_BISECTIONS, lane.bisections),
+        (&table::EXPORTER_RETRIES_PUT_OFF, lane.retries_put_off),
         (&table::EXPORTER_FAILED_ATTEMPTS, lane.failures),
         (&table::EXPORTER_SENT_BYTES, lane.sent_bytes),
     ] {
@@ -88,6 +90,14 @@ fn lane_values(page: &mut Page, lane: &LaneSnapshot) {
         (&table::EXPORTER_PAUSED_SECONDS, lane.paused_until_seconds),
     ] {
         page.put(metric, &[exporter], Value::Real(seconds.unwrap_or(0.0)));
+    }
+    for (cause, times) in &lane.breaker_openings {
+        let labels = &[exporter, cause];
+        page.put(
+            &table::EXPORTER_BREAKER_OPENINGS,
+            labels,
+            Value::Whole(*times),
+        );
     }
     for state in Breaker::ALL {
         let is = Value::Whole((lane.breaker == state).into());
