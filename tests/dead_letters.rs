@@ -155,15 +155,8 @@ async fn what_is_too_large_or_was_tried_for_too_long_is_kept_as_well() {
 async fn the_oldest_are_displaced_and_counted_as_lost() {
     let folder = tempfile::tempdir().unwrap();
     let backend = squeamish().await;
-    let lane = "batch.max_items = 1\n[storage]\ndead_letters_max_bytes = \"64KiB\"\n";
-    let config = format!(
-        "[exporters.backend]\ntype = \"otlp_grpc\"\nendpoint = \"http://{}\"\n{lane}\
-         directory = \"{}\"\n\
-         [pipelines.main]\nreceivers = [\"apps\"]\nexporters = [\"backend\"]\n",
-        backend.address,
-        folder.path().display()
-    );
-    let mut daemon = daemon::Daemon::start(&config);
+    let lane = "batch.max_items = 1\n[storage]\ndead_letters_max_bytes = \"64KiB\"";
+    let mut daemon = daemon(folder.path(), "otlp_grpc", backend.address, lane);
     let requests: Vec<_> = (0..100)
         .map(|number| request(&format!("{MARKER} {number:03} {}", "x".repeat(2000))))
         .collect();
@@ -222,16 +215,8 @@ async fn the_oldest_are_displaced_and_counted_as_lost() {
 async fn without_them_what_is_refused_is_lost() {
     let folder = tempfile::tempdir().unwrap();
     let backend = squeamish().await;
-    let lane = format!(
-        "[storage]\ndirectory = \"{}\"\ndead_letters_max_bytes = \"0B\"",
-        folder.path().display()
-    );
-    let config = format!(
-        "[exporters.backend]\ntype = \"otlp_grpc\"\nendpoint = \"http://{}\"\n{lane}\n\
-         [pipelines.main]\nreceivers = [\"apps\"]\nexporters = [\"backend\"]\n",
-        backend.address,
-    );
-    let mut daemon = daemon::Daemon::start(&config);
+    let lane = "[storage]\ndead_letters_max_bytes = \"0B\"";
+    let mut daemon = daemon(folder.path(), "otlp_grpc", backend.address, lane);
     send(&daemon, &[request(MARKER)]).await;
     until("it is refused", || {
         dropped(&daemon.account("logs", "backend")) == 1
