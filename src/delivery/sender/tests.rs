@@ -17,10 +17,12 @@ use crate::delivery::batcher::Limits;
 use crate::delivery::config::{
     BatchConfig, BreakerConfig, InFlight, LaneConfig, QueueConfig, RetryConfig, WhenFull,
 };
+use crate::delivery::dead_letters::DeadLetters;
 use crate::delivery::lane::{Place, Spot};
 use crate::otlp::Signal;
 use crate::receipt::{Settled, Settlement};
 use crate::shutdown::Trigger;
+use crate::storage::{Storage, StorageOptions};
 use crate::telemetry::lanes::{Lanes, OpenedBy};
 use crate::telemetry::ledger::{Accounts, Counts};
 use crate::units::ByteSize;
@@ -135,10 +137,19 @@ fn config() -> LaneConfig {
 }
 
 fn start(config: LaneConfig, script: &[Answer], then: Answer) -> Running {
+    start_keeping(config, script, then, DeadLetters::default())
+}
+
+fn start_keeping(
+    config: LaneConfig,
+    script: &[Answer],
+    then: Answer,
+    dead_letters: DeadLetters,
+) -> Running {
     let accounts = Accounts::default();
     let limits = Limits::new(&config.batch, None);
     let lane = Lane::new("out", config, limits, accounts.clone(), &Lanes::default());
-    let lane = Arc::new(lane);
+    let lane = Arc::new(lane.with_dead_letters(dead_letters));
     let destination = Arc::new(Destination {
         script: Mutex::new(script.iter().copied().collect()),
         then,
@@ -643,6 +654,37 @@ async fn one_poisonous_request_among_a_thousand_is_refused_alone() {
             assert!(running.lane.stats.snapshot().bisections <= 10);
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_given_up_for_good_is_a_dead_letter() {
+    let folder = tempfile::tempdir().unwrap();
+    let storage = Storage::open(StorageOptions {
+        directory: folder.path().to_owned(),
+        sync_interval: SECOND,
+    })
+    .unwrap();
+    let letters = DeadLetters::open(&storage, 1 << 20, Arc::default()).unwrap();
+    let config = LaneConfig {
+        max_in_flight: InFlight::fixed(1),
+        batch: BatchConfig {
+            linger: SECOND,
+            ..BatchConfig::default()
+        },
+        ..config()
+    };
+    let running = start_keeping(config, &[], Answer::RefuseChunk(13), letters.clone());
+    for client in 0..1000 {
+        running.push(batch(1, if client == 617 { 13 } else { 100 }));
+    }
+    running.settled().await;
+    letters.finish().await;
+    let counts = running.counts();
+    assert_eq!((counts.delivered, counts.dead_lettered), (999, 1));
+    let of = letters.counts().unwrap();
+    assert_eq!((of.letters, of.items), (1, 1));
+    assert_eq!(of.written("out", Reason::Permanent), 1);
+    storage.close();
 }
 
 #[tokio::test(start_paused = true)]
