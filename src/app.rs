@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -11,19 +11,24 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, timeout_at};
 
 use crate::admin::{self, PipelineSummary, Sources};
+use crate::batch::Priority;
 use crate::budget::Budget;
 use crate::config::Config;
 use crate::delivery::batcher::Limits;
+use crate::delivery::config::QueueKind;
+use crate::delivery::dead_letters::DeadLetters;
 use crate::delivery::lane::Lane;
 use crate::delivery::sender::Sender;
 use crate::host::cpu::{self, CpuAllowance};
 use crate::host::workers::Workers;
+use crate::intake::priority::Priorities;
 use crate::intake::{Door, Intake};
 use crate::net::listen::Listener;
 use crate::otlp::Signal;
 use crate::pipeline::Pipeline;
 use crate::pipeline::route::Route;
 use crate::processors;
+use crate::processors::fault::Fault;
 use crate::receivers::ReceiverConfig;
 use crate::receivers::otlp::OtlpConfig;
 use crate::receivers::otlp::listen::Listeners;
@@ -32,6 +37,12 @@ use crate::telemetry::health::{Health, State};
 use crate::telemetry::lanes::Lanes;
 use crate::telemetry::ledger::{Ledger, LedgerSnapshot};
 use crate::telemetry::metrics::Registry;
+
+mod stored;
+
+use stored::Stored;
+
+mod parts;
 
 /// What the host gives us, as it was read at the start.
 #[derive(Clone, Debug)]
@@ -54,9 +65,15 @@ pub struct App {
     lanes: Arc<Lanes>,
     registry: Arc<Registry>,
     budget: Budget,
+    priorities: Option<Arc<Priorities>>,
     workers: Workers,
     receiving: Trigger,
     delivering: Trigger,
+    /// Ends the lanes whose queues stay on disk.
+    keeping: Trigger,
+    stored: Option<Stored>,
+    /// Set once the storage is open.
+    dead_letters: Arc<OnceLock<DeadLetters>>,
     senders: JoinSet<()>,
     /// Serve until the very end, so that whoever asks is told.
     background: Vec<JoinHandle<()>>,
@@ -75,23 +92,35 @@ impl App {
     /// # Errors
     /// A sentence for the operator.
     pub async fn start(config: &Config, allowances: &Allowances) -> Result<Self, String> {
+        let (registry, budget) = (Arc::default(), Budget::new(allowances.budget));
+        let priorities = parts::priorities(config, &registry);
+        let door = Door::new(&config.intake).with(
+            parts::tenants(config, &budget, &registry),
+            priorities.clone(),
+        );
         let mut app = Self {
             health: Arc::default(),
-            door: Arc::new(Door::new(&config.intake)),
+            door: Arc::new(door),
             ledger: Arc::default(),
             lanes: Arc::default(),
-            registry: Arc::default(),
-            budget: Budget::new(allowances.budget),
+            registry,
+            budget,
+            priorities,
             workers: Workers::new(allowances.cpu.threads),
             receiving: Trigger::default(),
             delivering: Trigger::default(),
+            keeping: Trigger::default(),
+            stored: None,
+            dead_letters: Arc::default(),
             senders: JoinSet::new(),
             background: Vec::new(),
             deadline: config.shutdown.deadline,
         };
-        app.start_admin(config, allowances).await?;
-        let lanes = app.open_lanes(config)?;
-        let pipelines = build_pipelines(config, &lanes)?;
+        let faults = parts::faults(config);
+        let shown = faults.values().cloned().collect();
+        app.start_admin(config, allowances, shown).await?;
+        let lanes = app.open_lanes(config).await?;
+        let pipelines = build_pipelines(config, &lanes, &faults)?;
         let mut ready = Vec::new();
         for (name, receiver) in &config.receivers {
             let ReceiverConfig::Otlp(otlp) = receiver;
@@ -110,6 +139,7 @@ impl App {
         &mut self,
         config: &Config,
         allowances: &Allowances,
+        faults: Vec<Arc<Fault>>,
     ) -> Result<(), String> {
         let (allowance, cpu) = watch::channel(allowances.cpu.clone());
         if allowances.follow_cpu {
@@ -132,14 +162,21 @@ impl App {
             cpu,
             pipelines: summaries(config),
             lanes: Arc::clone(&self.lanes),
+            faults,
             registry: Arc::clone(&self.registry),
+            dead_letters: Arc::clone(&self.dead_letters),
         });
         self.background
             .push(tokio::spawn(admin::serve(listener, sources)));
         Ok(())
     }
 
-    fn open_lanes(&mut self, config: &Config) -> Result<BTreeMap<String, Arc<Lane>>, String> {
+    async fn open_lanes(&mut self, config: &Config) -> Result<BTreeMap<String, Arc<Lane>>, String> {
+        let stored = Stored::open(config, &self.budget).await?;
+        let dead_letters = match &stored {
+            Some(stored) => stored.dead_letters(config, &self.ledger).await?,
+            None => DeadLetters::default(),
+        };
         let mut lanes = BTreeMap::new();
         for (name, entry) in &config.exporters {
             let exporter = entry
@@ -148,12 +185,30 @@ impl App {
                 .map_err(|problem| format!("exporters.{name}: {problem}"))?;
             let limits = Limits::new(&entry.lane.batch, entry.kind.encoding());
             let accounts = self.ledger.accounts(name);
-            let lane = Lane::new(name, entry.lane.clone(), limits, accounts, &self.lanes);
+            let mut lane = Lane::new(name, entry.lane.clone(), limits, accounts, &self.lanes);
+            lane = lane.with_dead_letters(dead_letters.clone());
+            if let Some(stored) = &stored
+                && entry.lane.queue.kind != QueueKind::Memory
+            {
+                let durable = stored.lane(name, &entry.lane, lane.room()).await?;
+                lane = lane.with_durable(durable);
+            }
+            if let Some(priority) = &config.priority {
+                let weights = Priority::ALL.map(|class| priority.weights.of(class));
+                lane = lane.with_weights(weights);
+            }
             let lane = Arc::new(lane);
             let sender = Sender::new(Arc::clone(&lane), exporter);
-            self.senders.spawn(sender.run(self.delivering.drain()));
+            let drain = match lane.is_durable() {
+                true => self.keeping.drain(),
+                false => self.delivering.drain(),
+            };
+            self.senders.spawn(sender.run(drain));
             lanes.insert(name.clone(), lane);
         }
+        self.stored = stored;
+        // Lanes are opened once.
+        self.dead_letters.get_or_init(|| dead_letters);
         Ok(lanes)
     }
 
@@ -166,10 +221,11 @@ impl App {
         let route = Arc::new(Route {
             pipelines,
             validation: otlp.validation.into(),
-            acknowledge: config.intake.acknowledge,
+            acknowledge: config.acknowledge(),
             budget: self.budget.clone(),
             workers: self.workers.clone(),
             ledger: Arc::clone(&self.ledger),
+            priorities: self.priorities.clone(),
         });
         let door = Arc::clone(&self.door);
         Intake::new(
@@ -213,8 +269,21 @@ impl App {
             self.door.close();
             self.receiving.done().await;
         }
+        self.keeping.begin(deadline);
         self.delivering.begin(deadline);
         while self.senders.join_next().await.is_some() {}
+        if let Some(dead_letters) = self.dead_letters.get() {
+            let in_time = timeout_at(
+                deadline.max(Instant::now()) + LAST_WORDS,
+                dead_letters.finish(),
+            );
+            if in_time.await.is_err() {
+                tracing::error!("the disk has not taken all dead letters in time");
+            }
+        }
+        if let Some(stored) = self.stored.take() {
+            stored.close().await;
+        }
     }
 }
 
@@ -237,6 +306,7 @@ async fn resize(workers: Workers, mut cpu: watch::Receiver<CpuAllowance>) {
 fn build_pipelines(
     config: &Config,
     lanes: &BTreeMap<String, Arc<Lane>>,
+    faults: &BTreeMap<String, Arc<Fault>>,
 ) -> Result<BTreeMap<String, Arc<Pipeline>>, String> {
     let mut pipelines = BTreeMap::new();
     for (name, pipeline) in &config.pipelines {
@@ -251,6 +321,11 @@ fn build_pipelines(
         let built = Pipeline {
             name: name.clone(),
             processors: processors::build_chain(processors),
+            faults: pipeline
+                .processors
+                .iter()
+                .filter_map(|name| faults.get(name).cloned())
+                .collect(),
             lanes: lanes.collect(),
         };
         pipelines.insert(name.clone(), Arc::new(built));

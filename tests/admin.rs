@@ -9,9 +9,12 @@ use std::time::Duration;
 use otlpd::admin::{self, PipelineSummary, Sources};
 use otlpd::budget::Budget;
 use otlpd::host::cpu::CpuAllowance;
+use otlpd::intake::priority::{Priorities, PriorityConfig};
+use otlpd::intake::tenants::{Tenants, TenantsConfig};
 use otlpd::intake::{Door, IntakeConfig};
 use otlpd::net::listen::Listener;
 use otlpd::otlp::Signal;
+use otlpd::processors::fault::{self, FaultConfig};
 use otlpd::telemetry::health::{Health, State};
 use otlpd::telemetry::lanes::{Breaker, LaneFacts, LaneStats, Lanes};
 use otlpd::telemetry::ledger::{Fate, Ledger, Reason};
@@ -64,11 +67,13 @@ async fn start() -> Daemon {
             required,
             when_full: if required { "refuse" } else { "drop_oldest" },
             full_refuses: required,
+            queue_kind: "memory",
             queue_capacity_bytes: 64 << 20,
         })
     };
     let backend = lane("backend", true);
     lane("second", false);
+    let rehearsal: FaultConfig = toml::from_str("latency = \"1s\"\ndrop = true").unwrap();
     let sources = Sources {
         ledger: Arc::default(),
         budget: Budget::new(128 << 20),
@@ -84,7 +89,9 @@ async fn start() -> Daemon {
             signals: Signal::ALL.map(Signal::name).to_vec(),
         }],
         lanes: Arc::clone(&lanes),
+        faults: vec![Arc::new(fault::Fault::new("rehearsal", &rehearsal))],
         registry: Arc::default(),
+        dead_letters: Arc::default(),
     };
     let daemon = Daemon {
         address,
@@ -169,7 +176,10 @@ async fn status_has_everything_and_the_ledger_in_its_promised_shape() {
     assert_eq!(status["ledger"]["traces"]["received"], 10);
     assert_eq!(
         status["ledger"]["traces"]["exporters"]["backend"],
-        json!({"received": 10, "delivered": 6, "rejected": 1, "dropped": {"queue_full": 2}, "in_process": 1})
+        json!({
+            "received": 10, "delivered": 6, "rejected": 1,
+            "dropped": {"queue_full": 2}, "in_process": 1
+        })
     );
     assert_eq!(status["version"], env!("CARGO_PKG_VERSION"));
     assert_eq!(status["readiness"]["state"], "starting");
@@ -202,6 +212,13 @@ async fn every_metric_of_the_table_is_served_in_both_formats() {
     receiver.body(10, 100);
     receiver.took(Duration::from_millis(4));
     let _open = receiver.connection();
+    let (intake, tenants) = (IntakeConfig::default(), TenantsConfig::default());
+    let budget = Budget::new(1 << 20);
+    drop(Tenants::new(&tenants, &intake, &budget, &daemon.registry));
+    drop(Priorities::new(
+        &PriorityConfig::default(),
+        &daemon.registry,
+    ));
     let [_, metrics, ..] = daemon.ledger.accounts("back\\end \"1\"\n");
     metrics.receive(3);
     metrics.settle(2, Fate::Dropped(Reason::QueueFull));

@@ -5,7 +5,9 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::{PipelineSummary, Sources};
+use crate::delivery::dead_letters::LetterCounts;
 use crate::host::process;
+use crate::processors::fault::FaultSnapshot;
 use crate::telemetry::health::Readiness;
 use crate::telemetry::lanes::LaneSnapshot;
 use crate::telemetry::ledger::LedgerSnapshot;
@@ -18,9 +20,13 @@ pub(super) struct Status<'a> {
     readiness: Readiness,
     pipelines: &'a [PipelineSummary],
     lanes: Vec<LaneSnapshot>,
+    faults: Vec<FaultSnapshot>,
     budget: BudgetStatus<'a>,
     cpu: CpuStatus,
     process: ProcessStatus,
+    /// Absent where they are off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dead_letters: Option<LetterCounts>,
     ledger: LedgerSnapshot,
 }
 
@@ -55,12 +61,18 @@ pub(super) fn status(sources: &Sources) -> Status<'_> {
     Status {
         version: env!("CARGO_PKG_VERSION"),
         uptime_seconds: sources.health.uptime_seconds(),
-        readiness: sources.health.readiness(&lanes),
+        readiness: sources.readiness(&lanes),
         pipelines: &sources.pipelines,
         lanes,
+        faults: sources
+            .faults
+            .iter()
+            .map(|fault| fault.snapshot())
+            .collect(),
         budget: budget(sources),
         cpu: cpu(sources),
         process: process(),
+        dead_letters: sources.dead_letters(),
         ledger: sources.ledger.snapshot(),
     }
 }

@@ -11,6 +11,7 @@ use crate::config::{Config, Problems};
 pub mod bench;
 mod components;
 mod health;
+mod replay;
 mod run;
 mod validate;
 
@@ -37,6 +38,8 @@ enum Command {
     Components,
     /// Ask a running otlpd how it is
     Health(health::Health),
+    /// Send the requests again that were given up and are kept in the dead letters
+    Replay(replay::Replay),
     /// Measure a pipeline and account for every item that goes through it
     Bench(bench::BenchArgs),
 }
@@ -69,6 +72,7 @@ pub fn main() -> ExitCode {
         Some(Command::Validate(command)) => command.run(),
         Some(Command::Components) => components::run(),
         Some(Command::Health(command)) => command.run(),
+        Some(Command::Replay(command)) => command.run(),
         Some(Command::Bench(args)) => bench::run(args),
     }
 }

@@ -15,11 +15,14 @@ use crate::exporters::ExporterConfig;
 use crate::processors::ProcessorConfig;
 use crate::receivers::ReceiverConfig;
 
-const SECTIONS: [&str; 9] = [
+const SECTIONS: [&str; 12] = [
     "intake",
+    "tenants",
+    "priority",
     "admin",
     "log",
     "shutdown",
+    "storage",
     "process",
     "receivers",
     "processors",
@@ -33,9 +36,12 @@ pub(super) fn config(mut tree: Node, findings: &mut Findings) -> Option<Config> 
     report_unknown_sections(&tree, findings);
     let config = Config {
         intake: section(&mut tree, "intake", findings),
+        tenants: section(&mut tree, "tenants", findings),
+        priority: section(&mut tree, "priority", findings),
         admin: section(&mut tree, "admin", findings),
         log: section(&mut tree, "log", findings),
         shutdown: section(&mut tree, "shutdown", findings),
+        storage: section(&mut tree, "storage", findings),
         process: section(&mut tree, "process", findings),
         receivers: named(&mut tree, "receivers", findings, receiver),
         processors: named(&mut tree, "processors", findings, processor),

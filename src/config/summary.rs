@@ -19,6 +19,17 @@ pub fn lines(config: &Config) -> Vec<String> {
             format!("success in {name} means: {}", promise(config, pipeline))
         }),
     );
+    lines.extend(config.tenants.as_ref().map(|tenants| {
+        let (header, limited) = (&tenants.header, tenants.limits.len());
+        format!("tenants: told apart by {header}; {limited} with limits of their own")
+    }));
+    lines.extend(config.priority.as_ref().map(|priority| {
+        let (header, rules) = (&priority.header, priority.rules.len());
+        format!(
+            "priority: by {header}, by {}, and by {rules} rules",
+            priority.resource_attribute
+        )
+    }));
     lines.push(match config.admin.enabled {
         true => format!("admin: http://{}", config.admin.endpoint),
         false => "admin: off".to_owned(),
@@ -102,10 +113,13 @@ fn promise(config: &Config, pipeline: &PipelineConfig) -> String {
         .map(String::as_str)
         .collect();
     let names = required.join(", ");
-    match (required.is_empty(), config.intake.acknowledge) {
+    match (required.is_empty(), config.acknowledge()) {
         (true, _) => "nothing, since no exporter is required".to_owned(),
         (false, Acknowledge::Queued) => {
             format!("the data waits in memory for {names} (queued); a crash loses it")
+        }
+        (false, Acknowledge::Stored) => {
+            format!("the data is on disk for {names} (stored); a crash loses nothing")
         }
         (false, Acknowledge::Delivered) => {
             format!("the destination of {names} has the data (delivered)")

@@ -3,10 +3,15 @@
 
 pub mod backoff;
 pub mod batcher;
+pub mod bisection;
 pub mod breaker;
 pub mod config;
 pub mod dead_letters;
+mod flight;
 pub mod lane;
+pub mod limiter;
 pub mod queue;
+pub mod record;
+pub mod retry_budget;
 pub mod sender;
 pub mod shipment;

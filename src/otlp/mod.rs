@@ -5,8 +5,10 @@ use serde::{Deserialize, Serialize};
 
 pub mod attributes;
 pub mod editor;
+pub mod json;
 pub mod schema;
 pub mod split;
+pub mod view;
 pub mod walk;
 pub mod wire;
 

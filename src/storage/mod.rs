@@ -52,7 +52,8 @@ pub struct StorageOptions {
 }
 
 /// When what was written is synced to the disk itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Fsync {
     /// Before it is acknowledged.
     Always,

@@ -1,6 +1,7 @@
 //! The state of each lane, kept by delivery as it goes, read by the admin side when asked.
 
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -37,6 +38,31 @@ impl Breaker {
     }
 }
 
+/// What opened a breaker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenedBy {
+    /// So many failures in a row.
+    Failures,
+    /// The share of failures in a window.
+    FailureRate,
+    /// A probe that failed: it was open, and stays so.
+    Probe,
+}
+
+impl OpenedBy {
+    /// Every cause; `as usize` is the index into it.
+    pub const ALL: [Self; 3] = [Self::Failures, Self::FailureRate, Self::Probe];
+
+    /// The word for it in `/status`, metric labels and logs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Failures => "failures",
+            Self::FailureRate => "failure_rate",
+            Self::Probe => "probe",
+        }
+    }
+}
+
 /// What does not change about a lane.
 #[derive(Clone, Debug)]
 pub struct LaneFacts {
@@ -48,6 +74,8 @@ pub struct LaneFacts {
     pub when_full: &'static str,
     /// Whether a full queue turns clients away; not so where its policy gives something up.
     pub full_refuses: bool,
+    /// Where what waits is kept, as it is written in TOML.
+    pub queue_kind: &'static str,
     /// The most that waits or is under way, in bytes.
     pub queue_capacity_bytes: u64,
 }
@@ -62,14 +90,20 @@ pub struct LaneStats {
     queue_bytes: AtomicU64,
     oldest_ms: AtomicU64,
     full_since_ms: AtomicU64,
+    disk_bytes: AtomicU64,
+    disk_fails: AtomicBool,
     in_flight: AtomicU64,
+    in_flight_limit: AtomicU64,
     attempts: AtomicU64,
     retries: AtomicU64,
+    bisections: AtomicU64,
+    retries_put_off: AtomicU64,
     failures: AtomicU64,
     sent_bytes: AtomicU64,
     breaker: AtomicU8,
     breaker_since_ms: AtomicU64,
     breaker_until_ms: AtomicU64,
+    breaker_openings: [AtomicU64; OpenedBy::ALL.len()],
     paused_until_ms: AtomicU64,
     last_success_ms: AtomicU64,
     last_error: Mutex<Option<(Instant, String)>>,
@@ -89,14 +123,20 @@ impl LaneStats {
             queue_bytes: AtomicU64::new(0),
             oldest_ms: AtomicU64::new(0),
             full_since_ms: AtomicU64::new(0),
+            disk_bytes: AtomicU64::new(0),
+            disk_fails: AtomicBool::new(false),
             in_flight: AtomicU64::new(0),
+            in_flight_limit: AtomicU64::new(0),
             attempts: AtomicU64::new(0),
             retries: AtomicU64::new(0),
+            bisections: AtomicU64::new(0),
+            retries_put_off: AtomicU64::new(0),
             failures: AtomicU64::new(0),
             sent_bytes: AtomicU64::new(0),
             breaker: AtomicU8::new(Breaker::Closed as u8),
             breaker_since_ms: AtomicU64::new(0),
             breaker_until_ms: AtomicU64::new(0),
+            breaker_openings: Default::default(),
             paused_until_ms: AtomicU64::new(0),
             last_success_ms: AtomicU64::new(0),
             last_error: Mutex::new(None),
@@ -126,6 +166,18 @@ impl LaneStats {
         }
     }
 
+    /// What its queue takes on disk now.
+    pub fn set_disk_bytes(&self, bytes: u64) {
+        self.disk_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// The disk of its queue does not take what is written (`true`), or does again.
+    pub fn set_disk_fails(&self, fails: bool) {
+        if self.disk_fails.load(Ordering::Relaxed) != fails {
+            self.disk_fails.store(fails, Ordering::Relaxed);
+        }
+    }
+
     /// An attempt begins; `retry` if it is not the batch's first. It is under way until the
     /// return value is told how it ended, or is dropped, which counts nothing more.
     pub fn attempt(self: &Arc<Self>, retry: bool) -> Attempt {
@@ -137,6 +189,28 @@ impl LaneStats {
         Attempt {
             lane: Arc::clone(self),
             began: Instant::now(),
+        }
+    }
+
+    /// A merged request, or a part of one, was refused for good and is halved.
+    pub fn bisect(&self) {
+        self.bisections.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many attempts may be under way at once, from now on.
+    pub fn set_in_flight_limit(&self, limit: usize) {
+        self.in_flight_limit.store(limit as u64, Ordering::Relaxed);
+    }
+
+    /// A retry was due, and waits since the budget for retries is spent.
+    pub fn put_off_retry(&self) {
+        self.retries_put_off.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The breaker opened, or a probe failed and it stays open.
+    pub fn breaker_opened(&self, by: OpenedBy) {
+        if let Some(count) = self.breaker_openings.get(by as usize) {
+            count.fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -181,15 +255,26 @@ impl LaneStats {
             full_refuses: self.facts.full_refuses,
             queue_items: load(&self.queue_items),
             queue_bytes: load(&self.queue_bytes),
+            queue_kind: self.facts.queue_kind,
             queue_capacity_bytes: self.facts.queue_capacity_bytes,
+            disk_bytes: load(&self.disk_bytes),
+            disk_fails: self.disk_fails.load(Ordering::Relaxed),
             queue_full_seconds: since(&self.full_since_ms),
             oldest_age_seconds: since(&self.oldest_ms),
             in_flight: load(&self.in_flight),
+            in_flight_limit: load(&self.in_flight_limit),
             attempts: load(&self.attempts),
             retries: load(&self.retries),
+            bisections: load(&self.bisections),
+            retries_put_off: load(&self.retries_put_off),
             failures: load(&self.failures),
             sent_bytes: load(&self.sent_bytes),
             breaker: self.breaker(),
+            breaker_openings: OpenedBy::ALL
+                .into_iter()
+                .zip(&self.breaker_openings)
+                .map(|(by, count)| (by.name(), load(count)))
+                .collect(),
             breaker_since_seconds: since(&self.breaker_since_ms),
             breaker_until_seconds: until(&self.breaker_until_ms),
             paused_until_seconds: until(&self.paused_until_ms),
@@ -285,24 +370,38 @@ pub struct LaneSnapshot {
     pub queue_items: u64,
     /// Bytes that wait.
     pub queue_bytes: u64,
+    /// Where what waits is kept.
+    pub queue_kind: &'static str,
     /// The most that waits or is under way.
     pub queue_capacity_bytes: u64,
+    /// What the queue takes on disk.
+    pub disk_bytes: u64,
+    /// Whether the disk did not take what was last written.
+    pub disk_fails: bool,
     /// How long batches have found no room; none while they find some.
     pub queue_full_seconds: Option<f64>,
     /// The age of the oldest that waits.
     pub oldest_age_seconds: Option<f64>,
     /// Attempts under way.
     pub in_flight: u64,
+    /// How many may be under way at once; the limit may be adaptive.
+    pub in_flight_limit: u64,
     /// Attempts begun.
     pub attempts: u64,
     /// Attempts that were not a batch's first.
     pub retries: u64,
+    /// Merged requests, or parts of them, that were refused for good and halved.
+    pub bisections: u64,
+    /// How often a retry that was due waited for the retry budget.
+    pub retries_put_off: u64,
     /// Attempts that failed.
     pub failures: u64,
     /// Uncompressed bytes that the destination has.
     pub sent_bytes: u64,
     /// Where the breaker stands.
     pub breaker: Breaker,
+    /// How often it opened, by cause.
+    pub breaker_openings: BTreeMap<&'static str, u64>,
     /// How long it has been closed again or, open or half-open, not closed; none if it never
     /// opened.
     pub breaker_since_seconds: Option<f64>,
@@ -360,6 +459,7 @@ mod tests {
             required: true,
             when_full: "refuse",
             full_refuses: true,
+            queue_kind: "memory",
             queue_capacity_bytes: 100,
         })
     }

@@ -7,11 +7,13 @@ use super::Site;
 use super::endpoint::{self, Form};
 use crate::config::problem::Findings;
 use crate::config::tree::Node;
-use crate::delivery::config::{BatchConfig, LaneConfig, QueueConfig, WhenFull};
+use crate::delivery::config::{
+    BatchConfig, InFlight, LaneConfig, QueueConfig, QueueKind, WhenFull,
+};
 use crate::exporters::ExporterConfig;
 use crate::receivers::ReceiverConfig;
 use crate::receivers::otlp::OtlpConfig;
-use crate::units;
+use crate::units::{self, ByteSize};
 
 /// Checks a receiver by itself.
 pub(in crate::config) fn receiver(config: &ReceiverConfig, node: &Node, findings: &mut Findings) {
@@ -107,20 +109,42 @@ pub(in crate::config) fn lane(config: &LaneConfig, node: &Node, findings: &mut F
     let mut site = Site { node, findings };
     let timeout = config.timeout.is_zero();
     site.not_zero(timeout, &["timeout"], "every attempt would fail at once");
-    let in_flight = config.max_in_flight == 0;
-    site.not_zero(in_flight, &["max_in_flight"], "nothing would ever be sent");
+    in_flight(config.max_in_flight, &mut site);
     sizes(&config.queue, &config.batch, &mut site);
     acknowledged(config, &mut site);
     retry(config, &mut site);
     breaker(config, &mut site);
 }
 
+fn in_flight(limit: InFlight, site: &mut Site<'_>) {
+    let (min, max) = (&["max_in_flight", "min"], &["max_in_flight", "max"]);
+    let nothing = "nothing would ever be sent";
+    if !site.node.states(min) && !site.node.states(max) {
+        site.not_zero(limit.max == 0, &["max_in_flight"], nothing);
+        return;
+    }
+    site.not_zero(limit.min == 0, min, nothing);
+    site.not_zero(limit.max == 0, max, nothing);
+    if limit.min > limit.max && limit.max > 0 {
+        let sentence = format!(
+            "`max_in_flight.min`{} is above `max_in_flight.max`{}: it is the least that the limit \
+             comes down to, and where it begins",
+            site.shown(min, &limit.min),
+            site.shown(max, &limit.max)
+        );
+        // Points at the one that is written, where only one is.
+        let path = if site.node.states(min) { min } else { max };
+        site.problem(path, &[min, max], sentence);
+    }
+}
+
 fn sizes(queue: &QueueConfig, batch: &BatchConfig, site: &mut Site<'_>) {
     let (queue_path, batch_path) = (&["queue", "max_bytes"], &["batch", "max_bytes"]);
-    let (queue_zero, batch_zero) = (queue.max_bytes.0 == 0, batch.max_bytes.0 == 0);
+    let max_bytes = queue.max_bytes();
+    let (queue_zero, batch_zero) = (max_bytes.0 == 0, batch.max_bytes.0 == 0);
     site.not_zero(queue_zero, queue_path, "nothing would ever fit");
     site.not_zero(batch_zero, batch_path, "nothing would ever be sent");
-    if queue.max_bytes < batch.max_bytes && !queue_zero {
+    if max_bytes < batch.max_bytes && !queue_zero {
         // Points at the one that is written, where only one is.
         let path = match site.node.states(queue_path) {
             true => queue_path,
@@ -129,12 +153,21 @@ fn sizes(queue: &QueueConfig, batch: &BatchConfig, site: &mut Site<'_>) {
         let sentence = format!(
             "`queue.max_bytes`{} is smaller than `batch.max_bytes`{}, so that no full batch \
              would ever fit: raise the one or lower the other",
-            site.shown(queue_path, &queue.max_bytes),
+            site.shown(queue_path, &max_bytes),
             site.shown(batch_path, &batch.max_bytes)
         );
         site.problem(path, &[queue_path, batch_path], sentence);
+    } else if queue.kind != QueueKind::Memory && max_bytes < LEAST_ON_DISK {
+        let sentence = format!(
+            "a queue on disk wants {LEAST_ON_DISK} or more: it is kept in files of 8 MiB, and \
+             space is given back a file at a time"
+        );
+        site.problem(queue_path, &[], sentence);
     }
 }
+
+/// A queue on disk of fewer files than this would be full of what is settled.
+const LEAST_ON_DISK: ByteSize = ByteSize::mib(64);
 
 fn acknowledged(config: &LaneConfig, site: &mut Site<'_>) {
     let word = match config.queue.when_full {
@@ -171,15 +204,44 @@ fn retry(config: &LaneConfig, site: &mut Site<'_>) {
         &["retry_on_failure", "multiplier"],
         "`multiplier` wants a number of 1 or more: each interval is the one before times this",
     );
+    site.forbid(
+        !(retry.budget >= 0.0 && retry.budget.is_finite()),
+        &["retry_on_failure", "budget"],
+        "`budget` wants a share such as 0.2: retries are at most so many times the successes, \
+         beside `budget_floor`; 0 sets no bound",
+    );
+    site.not_zero(
+        retry.budget > 0.0 && retry.budget_floor == 0,
+        &["retry_on_failure", "budget_floor"],
+        "once every attempt has failed, nothing would be tried again",
+    );
 }
 
 fn breaker(config: &LaneConfig, site: &mut Site<'_>) {
     let breaker = &config.breaker;
     let open = &["breaker", "open_time"];
     site.not_zero(
-        breaker.failures > 0 && breaker.open_time.is_zero(),
+        (breaker.failures > 0 || breaker.failure_rate > 0.0) && breaker.open_time.is_zero(),
         open,
-        "an open breaker would close at once; `failures = 0` switches it off",
+        "an open breaker would close at once; `failures = 0` with `failure_rate = 0` switches it \
+         off",
+    );
+    site.forbid(
+        !(0.0..=1.0).contains(&breaker.failure_rate),
+        &["breaker", "failure_rate"],
+        "`failure_rate` wants a share from 0 to 1: at 0.5 the breaker opens when half of the \
+         attempts in `window` failed; 0: whatever the share",
+    );
+    let by_rate = breaker.failure_rate > 0.0;
+    site.not_zero(
+        by_rate && breaker.window.is_zero(),
+        &["breaker", "window"],
+        "there would be no attempts to take the share of",
+    );
+    site.not_zero(
+        by_rate && breaker.min_requests == 0,
+        &["breaker", "min_requests"],
+        "one failure is a share of all, so that the first would open it; 1 says the same",
     );
     let times = (breaker.open_time, breaker.max_open_time);
     not_shorter(times, open, &["breaker", "max_open_time"], site);

@@ -2,10 +2,13 @@
 
 use super::Site;
 use super::endpoint::{self, Address};
+use crate::batch::Priority;
 use crate::config::Config;
 use crate::config::problem::Findings;
 use crate::config::tree::{Node, Origin};
-use crate::intake::MemoryBudget;
+use crate::delivery::config::QueueKind;
+use crate::intake::tenants::{LimitsConfig, OTHER};
+use crate::intake::{Acknowledge, MemoryBudget};
 use crate::receivers::ReceiverConfig;
 use crate::units::ByteSize;
 
@@ -28,7 +31,45 @@ pub(in crate::config) fn sections(tree: &Node, config: &Config, findings: &mut F
         "whatever waits would be dropped at once",
     );
     budget(config, &mut site);
+    storage(config, &mut site);
+    tenants(config, &mut site);
+    priority(config, &mut site);
     collisions(tree, config, findings);
+}
+
+/// What is to be on disk needs a folder, and success can mean `stored` only where all is.
+fn storage(config: &Config, site: &mut Site<'_>) {
+    site.not_zero(
+        config.storage.sync_interval.is_zero(),
+        &["storage", "sync_interval"],
+        "use `fsync = \"always\"` to sync each write before it is acknowledged",
+    );
+    let directory = &config.storage.directory;
+    site.forbid(
+        directory.as_ref().is_some_and(|d| d.as_os_str().is_empty()),
+        &["storage", "directory"],
+        "`directory` is empty: name a folder that only otlpd writes to",
+    );
+    for (name, entry) in &config.exporters {
+        let kind = entry.lane.queue.kind;
+        if directory.is_none() && kind != QueueKind::Memory {
+            let sentence = format!(
+                "a queue of kind {:?} needs a folder: add [storage] with `directory`",
+                kind.name()
+            );
+            site.problem(&["exporters", name, "queue", "kind"], &[], sentence);
+        }
+    }
+    if config.intake.acknowledge == Some(Acknowledge::Stored)
+        && let Some(name) = config.required_off_disk().next()
+    {
+        let sentence = format!(
+            "`acknowledge = \"stored\"` promises that data is on disk, but the queue of \
+             exporters.{name} is not: give it `queue = {{ kind = \"disk\" }}`, or make it \
+             `required = false`"
+        );
+        site.problem(&["intake", "acknowledge"], &[], sentence);
+    }
 }
 
 fn budget(config: &Config, site: &mut Site<'_>) {
@@ -51,7 +92,8 @@ fn greedy_lanes(budget: ByteSize, config: &Config, site: &mut Site<'_>) {
         let origin = site.node.place(&["exporters", name]);
         if let Some(origin) = origin
             && !lane.required
-            && lane.queue.max_bytes >= budget
+            && lane.queue.kind == QueueKind::Memory
+            && lane.queue.max_bytes() >= budget
         {
             site.findings.warning(
                 origin,
@@ -102,6 +144,59 @@ fn over_budget(budget: ByteSize, limit_path: &[&str], site: &mut Site<'_>) {
                  default"
             ),
         );
+    }
+}
+
+fn tenants(config: &Config, site: &mut Site<'_>) {
+    let Some(tenants) = &config.tenants else {
+        return;
+    };
+    header(&tenants.header, &["tenants", "header"], site);
+    site.forbid(
+        !(tenants.max_share > 0.0 && tenants.max_share <= 1.0),
+        &["tenants", "max_share"],
+        "`max_share` wants a number above 0 and up to 1: the part of the memory budget that one \
+         tenant may take",
+    );
+    limits(&tenants.default, &["tenants", "default"], site);
+    for (name, config) in &tenants.limits {
+        limits(config, &["tenants", "limits", name], site);
+        site.forbid(
+            name == OTHER,
+            &["tenants", "limits", name],
+            "`other` is what metrics call all tenants without limits of their own: none can have \
+             the name",
+        );
+    }
+}
+
+fn limits(config: &LimitsConfig, path: &[&str], site: &mut Site<'_>) {
+    let none = "this tenant's requests would never be let in";
+    let items = config.items_per_second == Some(0);
+    let bytes = config.bytes_per_second == Some(ByteSize(0));
+    for (is_zero, key) in [(items, "items_per_second"), (bytes, "bytes_per_second")] {
+        site.not_zero(is_zero, &[path, &[key]].concat(), none);
+    }
+}
+
+fn priority(config: &Config, site: &mut Site<'_>) {
+    let Some(priority) = &config.priority else {
+        return;
+    };
+    header(&priority.header, &["priority", "header"], site);
+    for class in Priority::ALL {
+        site.not_zero(
+            priority.weights.of(class) == 0,
+            &["priority", "weights", class.name()],
+            "what is of this class would wait for ever while there is anything else",
+        );
+    }
+}
+
+fn header(name: &str, path: &[&str], site: &mut Site<'_>) {
+    if http::HeaderName::from_bytes(name.as_bytes()).is_err() {
+        let sentence = "`header` wants the name of a header, such as \"x-scope-orgid\"";
+        site.problem(path, &[], sentence);
     }
 }
 

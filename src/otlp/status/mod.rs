@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::json;
 
-mod base64;
+pub(in crate::otlp) mod base64;
 mod code;
 mod headers;
 mod verdict;
@@ -67,6 +67,15 @@ impl Status {
         Self {
             retry_delay: Some(retry),
             ..Self::new(GrpcCode::Unavailable, message)
+        }
+    }
+
+    /// A limit that passes: RESOURCE_EXHAUSTED with RetryInfo, which OTLP makes retryable, though
+    /// not every client heeds it.
+    pub fn exhausted(message: impl Into<String>, retry: Duration) -> Self {
+        Self {
+            retry_delay: Some(retry),
+            ..Self::new(GrpcCode::ResourceExhausted, message)
         }
     }
 

@@ -17,23 +17,29 @@ pub enum Refusal {
     TooManyHeld,
     /// The queue of a required lane is full.
     QueueFull,
-    /// The breaker of a required lane is open.
-    BreakerOpen,
     /// otlpd is stopping.
     Draining,
     /// `acknowledge = "delivered"`, and a destination does not have it.
     NotDelivered,
+    /// The disk did not take it within the time that the client waits.
+    NotStored,
+    /// The tenant has sent more than it may.
+    RateLimited,
+    /// A `fault` processor says so.
+    FaultInjected,
 }
 
 impl Refusal {
     /// Every reason; `as usize` is the index into it.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::Budget,
         Self::TooManyHeld,
         Self::QueueFull,
-        Self::BreakerOpen,
         Self::Draining,
         Self::NotDelivered,
+        Self::NotStored,
+        Self::RateLimited,
+        Self::FaultInjected,
     ];
 
     /// The word for it in metric labels and logs.
@@ -42,9 +48,11 @@ impl Refusal {
             Self::Budget => "budget",
             Self::TooManyHeld => "too_many_held",
             Self::QueueFull => "queue_full",
-            Self::BreakerOpen => "breaker_open",
             Self::Draining => "draining",
             Self::NotDelivered => "not_delivered",
+            Self::NotStored => "not_stored",
+            Self::RateLimited => "rate_limited",
+            Self::FaultInjected => "fault_injected",
         }
     }
 }

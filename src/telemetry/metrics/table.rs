@@ -136,8 +136,8 @@ single! {
          again).";
     RECEIVER_REFUSED_REQUESTS: Kind::Counter,
         "otlpd_receiver_refused_requests" "" ["receiver", "transport", "reason"]
-        "Requests that were refused: budget, too_many_held, queue_full, breaker_open, draining \
-         or not_delivered.";
+        "Requests that were refused: budget, too_many_held, queue_full, draining, \
+         not_delivered, not_stored, rate_limited or fault_injected.";
     RECEIVER_FAULTY_REQUESTS: Kind::Counter,
         "otlpd_receiver_faulty_requests" "" ["receiver", "transport", "reason"]
         "Requests at fault: malformed, compression, encoding, media_type, too_large, framing, \
@@ -171,6 +171,28 @@ single! {
         "Requests that wait for bytes of the memory budget.";
     HELD_REQUESTS: Kind::Gauge, "otlpd_held_requests" "" []
         "Requests that are held because there is no room for them yet, for whatever reason.";
+    // Tenants: those with limits of their own by name, all the others as one.
+    TENANT_ACCEPTED_ITEMS: Kind::Counter, "otlpd_tenant_accepted_items" "" ["tenant", "signal"]
+        "Items that were accepted of a tenant.";
+    TENANT_ACCEPTED_BYTES: Kind::Counter, "otlpd_tenant_accepted_bytes" "bytes" ["tenant"]
+        "Uncompressed bytes that were accepted of a tenant.";
+    TENANT_REFUSED_REQUESTS: Kind::Counter,
+        "otlpd_tenant_refused_requests" "" ["tenant", "reason"]
+        "Requests of a tenant that were refused, by the reasons of \
+         otlpd_receiver_refused_requests.";
+    TENANT_UNTRACKED_REQUESTS: Kind::Counter, "otlpd_tenant_untracked_requests" "" []
+        "Requests of tenants that are not told apart, because there are more than \
+         tenants.max_tenants or because their name is none.";
+    // Priorities.
+    PRIORITY_ACCEPTED_ITEMS: Kind::Counter,
+        "otlpd_priority_accepted_items" "" ["priority", "signal"]
+        "Items that were accepted, by the class of their request.";
+    PRIORITY_IGNORED_VALUES: Kind::Counter, "otlpd_priority_ignored_values" "" ["source"]
+        "Values that named no class: of the header of a request, or of the attribute of a \
+         resource.";
+    // Rehearsals.
+    INJECTED_FAULTS: Kind::Counter, "otlpd_injected_faults" "" ["processor", "kind"]
+        "Times that a fault processor acted: latency, drop, or the error that clients were told.";
     // The lanes.
     EXPORTER_QUEUE_SIZE: Kind::Gauge, "otelcol_exporter_queue_size" "" ["exporter"]
         "Bytes that wait in the queue.";
@@ -178,6 +200,8 @@ single! {
         "Bytes that the queue has room for.";
     EXPORTER_IN_FLIGHT: Kind::Gauge, "otelcol_exporter_in_flight_requests" "" ["exporter"]
         "Attempts that are under way.";
+    EXPORTER_IN_FLIGHT_LIMIT: Kind::Gauge, "otlpd_exporter_in_flight_limit" "" ["exporter"]
+        "How many attempts may be under way at once; where max_in_flight is adaptive, it moves.";
     EXPORTER_QUEUE_ITEMS: Kind::Gauge, "otlpd_exporter_queue_items" "" ["exporter"]
         "Items that wait in the queue.";
     EXPORTER_QUEUE_AGE_SECONDS: Kind::Gauge,
@@ -185,10 +209,19 @@ single! {
         "Age of the oldest that waits in the queue.";
     EXPORTER_QUEUE_FULL: Kind::Gauge, "otlpd_exporter_queue_full" "" ["exporter"]
         "1 while batches find no room in the queue, else 0.";
+    EXPORTER_DISK_BYTES: Kind::Gauge, "otlpd_exporter_queue_disk_bytes" "bytes" ["exporter"]
+        "What the queue takes on disk.";
+    EXPORTER_DISK_FAILS: Kind::Gauge, "otlpd_exporter_queue_disk_fails" "" ["exporter"]
+        "1 while the disk does not take what is written to the queue, else 0.";
     EXPORTER_ATTEMPTS: Kind::Counter, "otlpd_exporter_attempts" "" ["exporter"]
         "Attempts to deliver.";
     EXPORTER_RETRIES: Kind::Counter, "otlpd_exporter_retries" "" ["exporter"]
         "Attempts that were not the first for their batch.";
+    EXPORTER_BISECTIONS: Kind::Counter, "otlpd_exporter_bisections" "" ["exporter"]
+        "Merged requests, or parts of them, that the destination refused for good and that were \
+         halved, so that one bad request does not cost the others.";
+    EXPORTER_RETRIES_PUT_OFF: Kind::Counter, "otlpd_exporter_retries_put_off" "" ["exporter"]
+        "Times that a retry was due and waited, since the retry budget was spent.";
     EXPORTER_FAILED_ATTEMPTS: Kind::Counter, "otlpd_exporter_failed_attempts" "" ["exporter"]
         "Attempts that failed.";
     EXPORTER_ATTEMPT_SECONDS: Kind::Histogram(ATTEMPT_SECONDS),
@@ -199,6 +232,10 @@ single! {
     EXPORTER_BREAKER_STATE: Kind::Gauge, "otlpd_exporter_breaker_state" "" ["exporter", "state"]
         "1 for the state that the breaker is in, of closed (attempts pass), open (none is made) \
          and half-open (one is).";
+    EXPORTER_BREAKER_OPENINGS: Kind::Counter,
+        "otlpd_exporter_breaker_openings" "" ["exporter", "cause"]
+        "Times that the breaker opened, by cause: failures (so many in a row), failure_rate (of a \
+         window) or probe (one failed, and the breaker stays open).";
     EXPORTER_PAUSED_SECONDS: Kind::Gauge, "otlpd_exporter_paused_seconds" "seconds" ["exporter"]
         "For how long the destination asked to be left alone; 0 if it did not.";
     // The ledger: received = delivered + rejected + dropped + in process.
@@ -212,10 +249,24 @@ single! {
     LEDGER_DROPPED_ITEMS: Kind::Counter,
         "otlpd_exporter_dropped_items" "" ["exporter", "signal", "reason"]
         "Items that were given up: queue_full, permanent, too_large, retries_exhausted, \
-         shutdown or bug.";
+         shutdown, fault_injected or bug.";
     LEDGER_IN_PROCESS_ITEMS: Kind::Gauge,
         "otlpd_exporter_in_process_items" "" ["exporter", "signal"]
         "Items that are neither delivered nor given up yet.";
+    // The dead letters.
+    DEAD_LETTERS: Kind::Gauge, "otlpd_dead_letters" "" []
+        "Requests that stand in the dead letters.";
+    DEAD_LETTERS_BYTES: Kind::Gauge, "otlpd_dead_letters_bytes" "bytes" []
+        "What the dead letters take on disk.";
+    DEAD_LETTERS_LIMIT_BYTES: Kind::Gauge, "otlpd_dead_letters_limit_bytes" "bytes" []
+        "What the dead letters may take on disk; 0 where they are off.";
+    DEAD_LETTERS_WRITTEN_ITEMS: Kind::Counter,
+        "otlpd_dead_letters_written_items" "" ["exporter", "reason"]
+        "Items of requests that were given up and written to the dead letters: permanent, \
+         too_large, retries_exhausted or too_old.";
+    DEAD_LETTERS_LOST_ITEMS: Kind::Counter, "otlpd_dead_letters_lost_items" "" ["signal", "reason"]
+        "Items that were given up and are not, or no longer, in the dead letters: \
+         dead_letters_full (displaced by newer ones), busy, too_large or storage_failed.";
     // The process.
     PROCESS_UPTIME: Kind::Counter, "otelcol_process_uptime" "seconds" []
         "Seconds since the process started.";
