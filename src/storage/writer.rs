@@ -11,7 +11,6 @@ use super::Tally;
 use super::Ticket;
 use super::active::Active;
 use super::engine::Engine;
-use super::error::closed;
 use super::error::failed;
 use super::format::RecordHead;
 use super::log::Append;
@@ -274,12 +273,13 @@ fn tidy(log: &LogCore, writing: &mut Writing) {
     remove_done(log, vec![first]);
 }
 
-/// The last of a log: what is in its inbox, then a footer.
+/// The last of a log: what is in its inbox, then a footer. Its files are closed.
 fn finish(log: &Arc<LogCore>) {
     lock(&log.state).closed = true;
     serve(log);
     let mut writing = lock(&log.writing);
     tidy(log, &mut writing);
+    writing.settled = SettledFile::default();
     let Some(mut active) = writing.active.take() else {
         return;
     };
@@ -290,8 +290,6 @@ fn finish(log: &Arc<LogCore>) {
     let mut state = lock(&log.state);
     if let Some(segment) = state.segments.get_mut(&active.first) {
         segment.sealed = true;
-    }
-    for append in state.inbox.appends.drain(..) {
-        drop(append.done.send(Err(closed())));
+        segment.file = None;
     }
 }
