@@ -44,6 +44,14 @@ fn main() -> std::io::Result<()> {
     {
         write("headers", number as u8, header.as_bytes())?;
     }
+    let segments = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/storage_v1");
+    for (number, log) in [(0, "plain"), (1, "encrypted")] {
+        let segment = fs::read(segments.join(log).join("0000000000000001.seg"))?;
+        write("segment", number, &segment)?;
+        // Without its footer.
+        let unsealed = segment.len().saturating_sub(112);
+        write("segment", number + 2, segment.get(..unsealed).unwrap_or_default())?;
+    }
     Ok(())
 }
 

@@ -153,7 +153,7 @@ impl Pair {
         assert!(bytes <= size || page.records.len() == 1);
         for record in page.records {
             let number = record.weight;
-            assert_eq!(record.body.len(), self.sizes[&number]);
+            assert_eq!(record.body.len(), *self.sizes.get(&number).unwrap());
             assert!(record.body.iter().all(|byte| *byte == number as u8));
             let known = self.model.insert(number, Known::Out(record.ticket));
             assert!(matches!(known, Some(Known::Waiting)), "{number}: {known:?}");

@@ -1,6 +1,10 @@
 //! What the log on disk costs: `cargo test --release --test storage_speed -- --ignored --nocapture`.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test that cannot go on fails, and this one is there to print"
+)]
 
 use std::collections::VecDeque;
 use std::fs;

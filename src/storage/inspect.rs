@@ -27,6 +27,7 @@ use super::reader::plain;
 use super::recovery::later;
 use super::scan::Found;
 use super::scan::Scan;
+use super::scan::Source;
 use super::settle;
 use super::survey::Ends;
 use super::survey::index_of;
@@ -213,7 +214,12 @@ impl Segment {
     /// The file cannot be read.
     pub fn survey(&self) -> Result<Survey, StorageError> {
         let file = self.open_file()?;
-        let found = survey(&file, &self.ends).map_err(|e| failed("read", &self.path, &e))?;
+        self.survey_of(&file)
+            .map_err(|e| failed("read", &self.path, &e))
+    }
+
+    fn survey_of(&self, source: impl Source) -> io::Result<Survey> {
+        let found = survey(source, &self.ends)?;
         let damage = found.damage.iter().map(|offset| self.damage(*offset));
         let torn_bytes = match self.sealed {
             true => 0,
@@ -255,6 +261,14 @@ impl Segment {
             reason: "what is there is not what was written".to_owned(),
         }
     }
+}
+
+/// What a survey of these bytes would show, were they a segment's file; `None` if they are none.
+pub fn survey_bytes(bytes: &[u8]) -> Option<Survey> {
+    let ends = Ends::of(bytes, bytes.len() as u64, Path::new("bytes"))
+        .ok()?
+        .ok()?;
+    Segment::new(ends).survey_of(bytes).ok()
 }
 
 /// The unsettled records of a segment, one after another.
