@@ -276,3 +276,28 @@ async fn a_running_log_can_be_looked_at() {
     let expected: Vec<u64> = (0..30).filter(|n| ![12, 13, 25].contains(n)).collect();
     assert_eq!(seen, expected);
 }
+
+#[tokio::test]
+async fn a_reader_that_goes_away_leaves_its_records_waiting() {
+    let place = tempfile::tempdir().unwrap();
+    let storage = storage(place.path());
+    let (log, _, _) = log(&storage, Fsync::Never);
+    for number in 0..10 {
+        append(&log, number, 100).await.unload();
+    }
+    for _ in 0..20 {
+        let mut abandoned = Box::pin(log.next(1 << 20, ReadOrder::OldestFirst));
+        if let std::task::Poll::Ready(page) = futures_util::poll!(&mut abandoned) {
+            for record in page.unwrap().records {
+                record.ticket.unload();
+            }
+        }
+    }
+    until(|| log.waiting().records == 10).await;
+    let mut seen = Vec::new();
+    while seen.len() < 10 {
+        seen.extend(read_all(&log, 100).await);
+    }
+    assert_eq!(seen.len(), 10);
+    assert_eq!(log.unsettled().records, 10);
+}

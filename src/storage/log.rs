@@ -59,6 +59,8 @@ pub(super) struct State {
     pub(super) inbox: Inbox,
     /// For the sync thread.
     pub(super) unsynced: Unsynced,
+    /// Damage that was found for a caller who was gone before it could be told.
+    pub(super) untold: Page,
     pub(super) closed: bool,
 }
 
@@ -213,15 +215,24 @@ impl Log {
     /// Reads records that wait (those unloaded, and those found at the start), of `max_bytes`
     /// together, but one at least. Empty if none waits.
     ///
+    /// A caller that is dropped before it has the page leaves its records waiting.
+    ///
     /// # Errors
     /// The disk cannot be read for now; nothing is lost by it.
     pub async fn next(&self, max_bytes: usize, order: ReadOrder) -> Result<Page, StorageError> {
-        if self.waiting().records == 0 && !lock(&self.0.state).closed {
-            return Ok(Page::default());
+        {
+            let mut state = lock(&self.0.state);
+            if state.waiting.records == 0 && !state.closed {
+                return Ok(std::mem::take(&mut state.untold));
+            }
         }
         let log = Arc::clone(&self.0);
-        let read = tokio::task::spawn_blocking(move || reader::read(&log, max_bytes, order));
-        read.await.unwrap_or_else(|_| Err(closed()))
+        let read = tokio::task::spawn_blocking(move || {
+            let page = reader::read(&log, max_bytes, order)?;
+            Ok(reader::Unclaimed::new(log, page))
+        });
+        let unclaimed = read.await.unwrap_or_else(|_| Err(closed()))?;
+        Ok(unclaimed.claim())
     }
 
     /// What waits to be read.

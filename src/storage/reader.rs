@@ -31,6 +31,33 @@ pub(super) struct Reading {
     open: Option<(u64, Arc<File>)>,
 }
 
+/// A page that nobody has yet: its records wait again if nobody takes it.
+pub(super) struct Unclaimed {
+    log: Arc<LogCore>,
+    page: Page,
+}
+
+impl Unclaimed {
+    pub(super) fn new(log: Arc<LogCore>, page: Page) -> Self {
+        Self { log, page }
+    }
+
+    pub(super) fn claim(mut self) -> Page {
+        std::mem::take(&mut self.page)
+    }
+}
+
+impl Drop for Unclaimed {
+    fn drop(&mut self) {
+        for record in self.page.records.drain(..) {
+            record.ticket.unload();
+        }
+        let mut state = lock(&self.log.state);
+        state.untold.lost.add(&self.page.lost);
+        state.untold.quarantined.append(&mut self.page.quarantined);
+    }
+}
+
 /// A segment to read from.
 struct Task {
     first: u64,
@@ -65,7 +92,7 @@ pub(super) fn read(
 
 fn read_page(log: &Arc<LogCore>, max_bytes: usize, order: ReadOrder) -> Result<Page, StorageError> {
     let mut reading = lock(&log.reading);
-    let mut page = Page::default();
+    let mut page = std::mem::take(&mut lock(&log.state).untold);
     let mut room = max_bytes;
     while let Some(task) = next_task(log, order)? {
         let first = task.first;

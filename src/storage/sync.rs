@@ -164,48 +164,61 @@ fn sync_group(group: &Group) -> Result<(), StorageError> {
         }
     });
     if result.is_err() {
-        // What the kernel could not write it forgets: nothing more goes into that segment.
-        let mut state = lock(&log.state);
-        state.unsynced.folder = true;
-        if let Some(segment) = state.segments.get_mut(&group.first) {
-            segment.spoiled = true;
-        }
+        lock(&log.state).unsynced.folder = true;
+        spoil(log, group.first);
     }
     result
 }
 
-/// Syncs what of a log was not.
+/// Syncs what of a log was not: all that can be, and the first thing that cannot.
 fn round(log: &LogCore) -> Result<(), StorageError> {
     let unsynced = std::mem::take(&mut lock(&log.state).unsynced);
     if log.options.fsync == Fsync::Never {
         return Ok(());
     }
+    let mut result = Ok(());
     for first in unsynced.segments {
-        let file = match lock(&log.state).segments.get_mut(&first) {
-            None => continue,
-            Some(segment) => {
-                segment.dirty = false;
-                segment.file.clone()
-            }
-        };
-        let path = log.path_of(first);
-        match file {
-            Some(file) => sync_file(&file, &path)?,
-            // Sealed, and closed. It may be unlinked at any moment: then nobody needs it.
-            None => match File::open(&path) {
-                Ok(file) => sync_file(&file, &path)?,
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(error) => return Err(failed("sync", &path, &error)),
-            },
-        }
+        result = result.and(sync_segment(log, first));
     }
     if let Some(file) = unsynced.settled {
-        sync_file(&file, &log.folder.join(super::settle::FILE))?;
+        let path = log.folder.join(super::settle::FILE);
+        result = result.and(sync_file(&file, &path));
     }
     if unsynced.folder {
-        sync_folder(&log.folder)?;
+        result = result.and(sync_folder(&log.folder));
     }
-    Ok(())
+    result
+}
+
+fn sync_segment(log: &LogCore, first: u64) -> Result<(), StorageError> {
+    let file = match lock(&log.state).segments.get_mut(&first) {
+        None => return Ok(()),
+        Some(segment) => {
+            segment.dirty = false;
+            segment.file.clone()
+        }
+    };
+    let path = log.path_of(first);
+    let result = match file {
+        Some(file) => sync_file(&file, &path),
+        // Sealed, and closed. It may be unlinked at any moment: then nobody needs it.
+        None => match File::open(&path) {
+            Ok(file) => sync_file(&file, &path),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(failed("sync", &path, &error)),
+        },
+    };
+    if result.is_err() {
+        spoil(log, first);
+    }
+    result
+}
+
+/// What the kernel could not write it forgets: nothing more goes into that segment.
+fn spoil(log: &LogCore, first: u64) {
+    if let Some(segment) = lock(&log.state).segments.get_mut(&first) {
+        segment.spoiled = true;
+    }
 }
 
 fn sync_file(file: &File, path: &Path) -> Result<(), StorageError> {
