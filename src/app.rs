@@ -2,6 +2,8 @@
 //! data.
 
 use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +14,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::admin::{self, PipelineSummary, Sources};
 use crate::budget::Budget;
+use crate::component::Exporter;
 use crate::config::Config;
 use crate::delivery::batcher::Limits;
 use crate::delivery::lane::Lane;
@@ -19,19 +22,23 @@ use crate::delivery::sender::Sender;
 use crate::host::cpu::{self, CpuAllowance};
 use crate::host::workers::Workers;
 use crate::intake::{Door, Intake};
+use crate::net::inherited::Sockets;
 use crate::net::listen::Listener;
 use crate::otlp::Signal;
 use crate::pipeline::Pipeline;
 use crate::pipeline::route::Route;
 use crate::processors;
-use crate::receivers::ReceiverConfig;
 use crate::receivers::otlp::OtlpConfig;
-use crate::receivers::otlp::listen::Listeners;
-use crate::shutdown::Trigger;
+use crate::shutdown::{Drain, Trigger};
 use crate::telemetry::health::{Health, State};
 use crate::telemetry::lanes::Lanes;
 use crate::telemetry::ledger::{Ledger, LedgerSnapshot};
 use crate::telemetry::metrics::Registry;
+use crate::telemetry::upgrades::Upgrades;
+
+mod prepared;
+
+pub use prepared::Prepared;
 
 /// What the host gives us, as it was read at the start.
 #[derive(Clone, Debug)]
@@ -60,22 +67,38 @@ pub struct App {
     senders: JoinSet<()>,
     /// Serve until the very end, so that whoever asks is told.
     background: Vec<JoinHandle<()>>,
+    admin: Option<JoinHandle<()>>,
+    /// Second descriptors of all listening sockets: as long as they are open, nobody is refused,
+    /// whoever accepts.
+    sockets: Vec<OwnedFd>,
+    upgrades: Arc<Upgrades>,
     deadline: Duration,
 }
 
 /// What refusals have to reach their clients when we are in a hurry.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
+/// As long as there is any destination, in a sense: a hundred years.
+const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
 /// How often the CPU allowance is read again.
 const FOLLOW_EVERY: Duration = Duration::from_secs(10);
 
 impl App {
-    /// Builds and starts everything that the configuration names.
+    /// Builds what the configuration names, on sockets that were inherited where there are any.
     ///
     /// # Errors
     /// A sentence for the operator.
-    pub async fn start(config: &Config, allowances: &Allowances) -> Result<Self, String> {
-        let mut app = Self {
+    pub async fn prepare(
+        config: &Config,
+        allowances: &Allowances,
+        sockets: Sockets,
+    ) -> Result<Prepared, String> {
+        Prepared::build(Self::new(config, allowances), config, sockets).await
+    }
+
+    fn new(config: &Config, allowances: &Allowances) -> Self {
+        Self {
             health: Arc::default(),
             door: Arc::new(Door::new(&config.intake)),
             ledger: Arc::default(),
@@ -87,65 +110,49 @@ impl App {
             delivering: Trigger::default(),
             senders: JoinSet::new(),
             background: Vec::new(),
+            admin: None,
+            sockets: Vec::new(),
+            upgrades: Arc::default(),
             deadline: config.shutdown.deadline,
-        };
-        app.start_admin(config, allowances).await?;
-        let lanes = app.open_lanes(config)?;
-        let pipelines = build_pipelines(config, &lanes)?;
-        let mut ready = Vec::new();
-        for (name, receiver) in &config.receivers {
-            let ReceiverConfig::Otlp(otlp) = receiver;
-            let intake = app.intake(config, otlp, feeds(name, config, &pipelines));
-            ready.push((Listeners::bind(name, otlp, &app.registry).await?, intake));
         }
-        for (listeners, intake) in ready {
-            app.background
-                .push(tokio::spawn(listeners.serve(intake, app.receiving.drain())));
-        }
-        app.health.set(State::Running);
-        Ok(app)
     }
 
-    async fn start_admin(
-        &mut self,
-        config: &Config,
-        allowances: &Allowances,
-    ) -> Result<(), String> {
-        let (allowance, cpu) = watch::channel(allowances.cpu.clone());
-        if allowances.follow_cpu {
+    fn start_admin(&mut self, listener: Option<Listener>, config: &Config, of: &Allowances) {
+        let (allowance, cpu) = watch::channel(of.cpu.clone());
+        if of.follow_cpu {
             let follow = cpu::follow(PathBuf::from("/"), FOLLOW_EVERY, allowance);
             self.background.push(tokio::spawn(follow));
             self.background
                 .push(tokio::spawn(resize(self.workers.clone(), cpu.clone())));
         }
-        if !config.admin.enabled {
-            return Ok(());
-        }
-        let listener = Listener::bind(&config.admin.endpoint, "admin.endpoint").await;
-        let listener = listener.map_err(|error| error.to_string())?;
+        let Some(listener) = listener else {
+            return;
+        };
         let sources = Arc::new(Sources {
             ledger: Arc::clone(&self.ledger),
             budget: self.budget.clone(),
-            budget_source: allowances.budget_source.clone(),
+            budget_source: of.budget_source.clone(),
             door: Arc::clone(&self.door),
             health: Arc::clone(&self.health),
             cpu,
             pipelines: summaries(config),
             lanes: Arc::clone(&self.lanes),
             registry: Arc::clone(&self.registry),
+            upgrades: Arc::clone(&self.upgrades),
         });
-        self.background
-            .push(tokio::spawn(admin::serve(listener, sources)));
-        Ok(())
+        self.admin = Some(tokio::spawn(admin::serve(listener, sources)));
     }
 
-    fn open_lanes(&mut self, config: &Config) -> Result<BTreeMap<String, Arc<Lane>>, String> {
+    fn open_lanes(
+        &mut self,
+        config: &Config,
+        mut exporters: BTreeMap<String, Arc<dyn Exporter>>,
+    ) -> BTreeMap<String, Arc<Lane>> {
         let mut lanes = BTreeMap::new();
         for (name, entry) in &config.exporters {
-            let exporter = entry
-                .kind
-                .build(&self.workers)
-                .map_err(|problem| format!("exporters.{name}: {problem}"))?;
+            let Some(exporter) = exporters.remove(name) else {
+                continue;
+            };
             let limits = Limits::new(&entry.lane.batch, entry.kind.encoding());
             let accounts = self.ledger.accounts(name);
             let lane = Lane::new(name, entry.lane.clone(), limits, accounts, &self.lanes);
@@ -154,7 +161,7 @@ impl App {
             self.senders.spawn(sender.run(self.delivering.drain()));
             lanes.insert(name.clone(), lane);
         }
-        Ok(lanes)
+        lanes
     }
 
     fn intake(&self, config: &Config, otlp: &OtlpConfig, pipelines: Feeds) -> Intake {
@@ -181,10 +188,50 @@ impl App {
         )
     }
 
+    /// Second descriptors of all listening sockets.
+    ///
+    /// # Errors
+    /// No descriptor is free.
+    pub fn sockets(&self) -> io::Result<Vec<OwnedFd>> {
+        self.sockets.iter().map(OwnedFd::try_clone).collect()
+    }
+
+    /// The attempts to replace this process, as the admin side tells them.
+    pub fn upgrades(&self) -> &Upgrades {
+        &self.upgrades
+    }
+
+    /// Whether it accepts connections.
+    pub fn is_receiving(&self) -> bool {
+        !self.receiving.has_begun()
+    }
+
+    /// Accepts nothing any more, finishes what clients have begun, and leaves the admin side to
+    /// another process; the sockets stay open, so that connections wait for it. What waits for
+    /// its destination is delivered on. Cancelled, it has begun all the same: only
+    /// [`App::stop`] or [`Prepared::after`] follows.
+    pub async fn stop_receiving(&mut self) {
+        let now = Instant::now();
+        let refuse_at = now + self.deadline / 2;
+        self.finish_requests(refuse_at, refuse_at + self.deadline / 4)
+            .await;
+        if let Some(admin) = self.admin.take() {
+            admin.abort();
+            // Only then its listener is closed.
+            let _aborted = admin.await;
+        }
+    }
+
+    /// The sockets are another process's from now on: should it go, clients are to hear of it.
+    pub fn release_sockets(&mut self) {
+        self.sockets.clear();
+    }
+
     /// Drains in the order of the data, and says what became of everything. `hurry` ends it
     /// early.
     pub async fn stop(mut self, hurry: impl Future<Output = ()>) -> LedgerSnapshot {
         self.health.set(State::Draining);
+        self.release_sockets();
         let now = Instant::now();
         let refuse_at = now + self.deadline / 2;
         let drain = self.drain(
@@ -204,23 +251,43 @@ impl App {
         self.ledger.snapshot()
     }
 
-    /// Listeners close and requests under way finish; at `refuse_at` those that still wait are
-    /// refused, and at `cut_at` the connections are cut that have not ended. Only then, when
-    /// nothing more can be acknowledged, the lanes empty, until `deadline`.
+    /// Requests are finished; only then, when nothing more can be acknowledged, the lanes empty,
+    /// until `deadline`.
     async fn drain(&mut self, refuse_at: Instant, cut_at: Instant, deadline: Instant) {
+        self.finish_requests(refuse_at, cut_at).await;
+        self.delivering.begin(deadline);
+        while self.senders.join_next().await.is_some() {}
+    }
+
+    /// Listeners close and requests under way finish; at `refuse_at` those that still wait are
+    /// refused, and at `cut_at` the connections are cut that have not ended.
+    async fn finish_requests(&mut self, refuse_at: Instant, cut_at: Instant) {
         self.receiving.begin(cut_at);
         if timeout_at(refuse_at, self.receiving.done()).await.is_err() {
             self.door.close();
             self.receiving.done().await;
         }
-        self.delivering.begin(deadline);
-        while self.senders.join_next().await.is_some() {}
+    }
+
+    /// Delivers what is left in the lanes; until they are empty, or until `drain` says when.
+    async fn deliver_the_rest(mut self, mut drain: Drain) {
+        self.delivering.begin(Instant::now() + FOR_EVER);
+        let mut deadline = None;
+        loop {
+            tokio::select! {
+                sender = self.senders.join_next() => if sender.is_none() { return },
+                moved = drain.deadline_after(deadline) => {
+                    deadline = Some(moved);
+                    self.delivering.begin(moved);
+                }
+            }
+        }
     }
 }
 
 impl Drop for App {
     fn drop(&mut self) {
-        for task in &self.background {
+        for task in self.background.iter().chain(&self.admin) {
             task.abort();
         }
     }
@@ -237,7 +304,7 @@ async fn resize(workers: Workers, mut cpu: watch::Receiver<CpuAllowance>) {
 fn build_pipelines(
     config: &Config,
     lanes: &BTreeMap<String, Arc<Lane>>,
-) -> Result<BTreeMap<String, Arc<Pipeline>>, String> {
+) -> BTreeMap<String, Arc<Pipeline>> {
     let mut pipelines = BTreeMap::new();
     for (name, pipeline) in &config.pipelines {
         let lanes = pipeline
@@ -255,7 +322,7 @@ fn build_pipelines(
         };
         pipelines.insert(name.clone(), Arc::new(built));
     }
-    Ok(pipelines)
+    pipelines
 }
 
 /// The pipelines that one receiver feeds, by signal.

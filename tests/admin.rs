@@ -85,6 +85,7 @@ async fn start() -> Daemon {
         }],
         lanes: Arc::clone(&lanes),
         registry: Arc::default(),
+        upgrades: Arc::default(),
     };
     let daemon = Daemon {
         address,

@@ -26,6 +26,7 @@ use crate::telemetry::health::Health;
 use crate::telemetry::lanes::Lanes;
 use crate::telemetry::ledger::Ledger;
 use crate::telemetry::metrics::Registry;
+use crate::telemetry::upgrades::Upgrades;
 
 /// `[admin]`
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -67,6 +68,8 @@ pub struct Sources {
     pub lanes: Arc<Lanes>,
     /// What is counted where it happens.
     pub registry: Arc<Registry>,
+    /// The attempts to replace this process.
+    pub upgrades: Arc<Upgrades>,
 }
 
 /// One pipeline, as `/status` shows it.

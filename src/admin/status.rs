@@ -9,10 +9,12 @@ use crate::host::process;
 use crate::telemetry::health::Readiness;
 use crate::telemetry::lanes::LaneSnapshot;
 use crate::telemetry::ledger::LedgerSnapshot;
+use crate::telemetry::upgrades::UpgradeSnapshot;
 
 #[derive(Serialize)]
 pub(super) struct Status<'a> {
     version: &'static str,
+    pid: u32,
     uptime_seconds: f64,
     /// `ready`, `state` and `reasons`, as `/readyz` has them.
     readiness: Readiness,
@@ -21,6 +23,7 @@ pub(super) struct Status<'a> {
     budget: BudgetStatus<'a>,
     cpu: CpuStatus,
     process: ProcessStatus,
+    upgrade: UpgradeSnapshot,
     ledger: LedgerSnapshot,
 }
 
@@ -54,6 +57,7 @@ pub(super) fn status(sources: &Sources) -> Status<'_> {
     let lanes = sources.lanes.snapshots();
     Status {
         version: env!("CARGO_PKG_VERSION"),
+        pid: std::process::id(),
         uptime_seconds: sources.health.uptime_seconds(),
         readiness: sources.health.readiness(&lanes),
         pipelines: &sources.pipelines,
@@ -61,6 +65,7 @@ pub(super) fn status(sources: &Sources) -> Status<'_> {
         budget: budget(sources),
         cpu: cpu(sources),
         process: process(),
+        upgrade: sources.upgrades.snapshot(),
         ledger: sources.ledger.snapshot(),
     }
 }

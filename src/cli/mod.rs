@@ -10,8 +10,10 @@ use crate::config::{Config, Problems};
 
 pub mod bench;
 mod components;
+mod hand_over;
 mod health;
 mod run;
+mod upgrade;
 mod validate;
 
 /// An OTLP collector in one small binary: bytes in, bytes out, nothing lost in silence.
@@ -37,6 +39,8 @@ enum Command {
     Components,
     /// Ask a running otlpd how it is
     Health(health::Health),
+    /// Replace a running otlpd by the program that is there now, without refusing a client
+    Upgrade(upgrade::Upgrade),
     /// Measure a pipeline and account for every item that goes through it
     Bench(bench::BenchArgs),
 }
@@ -69,6 +73,7 @@ pub fn main() -> ExitCode {
         Some(Command::Validate(command)) => command.run(),
         Some(Command::Components) => components::run(),
         Some(Command::Health(command)) => command.run(),
+        Some(Command::Upgrade(command)) => command.run(),
         Some(Command::Bench(args)) => bench::run(args),
     }
 }

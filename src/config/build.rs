@@ -15,11 +15,12 @@ use crate::exporters::ExporterConfig;
 use crate::processors::ProcessorConfig;
 use crate::receivers::ReceiverConfig;
 
-const SECTIONS: [&str; 9] = [
+const SECTIONS: [&str; 10] = [
     "intake",
     "admin",
     "log",
     "shutdown",
+    "upgrade",
     "process",
     "receivers",
     "processors",
@@ -36,6 +37,7 @@ pub(super) fn config(mut tree: Node, findings: &mut Findings) -> Option<Config> 
         admin: section(&mut tree, "admin", findings),
         log: section(&mut tree, "log", findings),
         shutdown: section(&mut tree, "shutdown", findings),
+        upgrade: section(&mut tree, "upgrade", findings),
         process: section(&mut tree, "process", findings),
         receivers: named(&mut tree, "receivers", findings, receiver),
         processors: named(&mut tree, "processors", findings, processor),

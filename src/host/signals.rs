@@ -1,4 +1,4 @@
-//! The signals that ask us to stop.
+//! The signals that ask us to stop, or to let another process take over.
 
 use std::fmt;
 use std::io;
@@ -23,29 +23,71 @@ impl fmt::Display for StopSignal {
     }
 }
 
-/// SIGTERM and SIGINT. They no longer end the process from the moment that this is made.
-#[derive(Debug)]
-pub struct StopSignals {
-    terminate: Signal,
-    interrupt: Signal,
+/// What a signal asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// To stop.
+    Stop(StopSignal),
+    /// To start the program anew and hand over to it: SIGUSR2.
+    Upgrade,
 }
 
-impl StopSignals {
-    /// Takes both signals over. Must be called within a runtime; fails only if the system
+/// SIGTERM, SIGINT and SIGUSR2. They no longer end the process from the moment that this is made.
+#[derive(Debug)]
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    upgrade: Signal,
+}
+
+impl Signals {
+    /// Takes the signals over. Must be called within a runtime; fails only if the system
     /// refuses.
     pub fn install() -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            upgrade: signal(SignalKind::user_defined2())?,
         })
     }
 
-    /// Waits for the next of them; a second one may be waited for, to stop at once. Cancel-safe.
-    pub async fn next(&mut self) -> StopSignal {
+    /// Waits for the next of them. Cancel-safe.
+    pub async fn next(&mut self) -> Wish {
         tokio::select! {
-            _ = self.terminate.recv() => StopSignal::Terminate,
-            _ = self.interrupt.recv() => StopSignal::Interrupt,
+            _ = self.terminate.recv() => Wish::Stop(StopSignal::Terminate),
+            _ = self.interrupt.recv() => Wish::Stop(StopSignal::Interrupt),
+            _ = self.upgrade.recv() => Wish::Upgrade,
         }
+    }
+
+    /// Waits for the next that asks to stop; a second one may be waited for, to stop at once.
+    /// Who asks for an upgrade meanwhile is told in the log that there will be none, and why.
+    /// Cancel-safe.
+    pub async fn stop(&mut self, why_no_upgrade: &str) -> StopSignal {
+        loop {
+            match self.next().await {
+                Wish::Stop(signal) => return signal,
+                Wish::Upgrade => tracing::warn!("SIGUSR2: refused: {why_no_upgrade}"),
+            }
+        }
+    }
+}
+
+/// Asks another process for an upgrade.
+///
+/// # Errors
+/// The kernel's: there is no such process, or it is somebody else's.
+pub fn ask_for_upgrade(pid: u32) -> io::Result<()> {
+    // 0 and what is above would be groups of processes.
+    let pid = i32::try_from(pid).ok().filter(|pid| *pid > 0);
+    let pid = pid.ok_or(io::ErrorKind::InvalidInput)?;
+    #[expect(unsafe_code, reason = "std sends no signals but SIGKILL, to children")]
+    // SAFETY: takes two numbers and touches no memory of ours.
+    let sent = unsafe { libc::kill(pid, libc::SIGUSR2) };
+    if sent == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
     }
 }
 
@@ -61,11 +103,27 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn both_signals_are_told_apart_and_do_not_end_the_process() {
-        let mut signals = StopSignals::install().unwrap();
+    async fn signals_are_told_apart_and_do_not_end_the_process() {
+        let mut signals = Signals::install().unwrap();
         raise("-TERM").await;
-        assert_eq!(signals.next().await, StopSignal::Terminate);
+        assert_eq!(signals.next().await, Wish::Stop(StopSignal::Terminate));
         raise("-INT").await;
-        assert_eq!(signals.next().await, StopSignal::Interrupt);
+        assert_eq!(signals.next().await, Wish::Stop(StopSignal::Interrupt));
+        ask_for_upgrade(std::process::id()).unwrap();
+        assert_eq!(signals.next().await, Wish::Upgrade);
+        // One that comes at the wrong time does not stop us.
+        let mut stop = Box::pin(signals.stop("not now"));
+        ask_for_upgrade(std::process::id()).unwrap();
+        assert!(futures_util::poll!(&mut stop).is_pending());
+        raise("-TERM").await;
+        assert_eq!(stop.await, StopSignal::Terminate);
+    }
+
+    #[test]
+    fn groups_and_processes_that_are_not_there_are_refused() {
+        let kind = |pid| ask_for_upgrade(pid).unwrap_err().kind();
+        assert_eq!(kind(0), io::ErrorKind::InvalidInput);
+        assert_eq!(kind(u32::MAX), io::ErrorKind::InvalidInput);
+        assert_ne!(kind(i32::MAX.unsigned_abs()), io::ErrorKind::InvalidInput);
     }
 }
