@@ -17,6 +17,7 @@ fn main() -> std::io::Result<()> {
     for (signal, body) in bodies {
         let request = [&[signal][..], &body].concat();
         write("walk", signal, &request)?;
+        write("json", signal, &request)?;
         write("split", signal, &[&[40, 1][..], &request].concat())?;
         write(
             "edit",

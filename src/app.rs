@@ -5,18 +5,20 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{Instant, timeout_at};
 
 use crate::admin::{self, PipelineSummary, Sources};
+use crate::batch::Priority;
 use crate::budget::Budget;
 use crate::component::Exporter;
 use crate::config::Config;
 use crate::delivery::batcher::Limits;
+use crate::delivery::config::QueueKind;
+use crate::delivery::dead_letters::DeadLetters;
 use crate::delivery::lane::Lane;
 use crate::delivery::sender::Sender;
 use crate::host::cpu::{self, CpuAllowance};
@@ -29,16 +31,19 @@ use crate::pipeline::Pipeline;
 use crate::pipeline::route::Route;
 use crate::processors;
 use crate::receivers::otlp::OtlpConfig;
-use crate::shutdown::{Drain, Trigger};
-use crate::telemetry::health::{Health, State};
+use crate::shutdown::Trigger;
+use crate::telemetry::health::Health;
 use crate::telemetry::lanes::Lanes;
-use crate::telemetry::ledger::{Ledger, LedgerSnapshot};
+use crate::telemetry::ledger::Ledger;
 use crate::telemetry::metrics::Registry;
 use crate::telemetry::upgrades::Upgrades;
 
 mod prepared;
+mod stop;
+mod stored;
 
 pub use prepared::Prepared;
+use stored::Stored;
 
 /// What the host gives us, as it was read at the start.
 #[derive(Clone, Debug)]
@@ -64,6 +69,11 @@ pub struct App {
     workers: Workers,
     receiving: Trigger,
     delivering: Trigger,
+    /// Ends the lanes whose queues stay on disk.
+    keeping: Trigger,
+    stored: Option<Stored>,
+    /// Set once the storage is open.
+    dead_letters: Arc<OnceLock<DeadLetters>>,
     senders: JoinSet<()>,
     /// Serve until the very end, so that whoever asks is told.
     background: Vec<JoinHandle<()>>,
@@ -74,12 +84,6 @@ pub struct App {
     upgrades: Arc<Upgrades>,
     deadline: Duration,
 }
-
-/// What refusals have to reach their clients when we are in a hurry.
-const LAST_WORDS: Duration = Duration::from_millis(500);
-
-/// As long as there is any destination, in a sense: a hundred years.
-const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// How often the CPU allowance is read again.
 const FOLLOW_EVERY: Duration = Duration::from_secs(10);
@@ -108,6 +112,9 @@ impl App {
             workers: Workers::new(allowances.cpu.threads),
             receiving: Trigger::default(),
             delivering: Trigger::default(),
+            keeping: Trigger::default(),
+            stored: None,
+            dead_letters: Arc::default(),
             senders: JoinSet::new(),
             background: Vec::new(),
             admin: None,
@@ -138,16 +145,22 @@ impl App {
             pipelines: summaries(config),
             lanes: Arc::clone(&self.lanes),
             registry: Arc::clone(&self.registry),
+            dead_letters: Arc::clone(&self.dead_letters),
             upgrades: Arc::clone(&self.upgrades),
         });
         self.admin = Some(tokio::spawn(admin::serve(listener, sources)));
     }
 
-    fn open_lanes(
+    async fn open_lanes(
         &mut self,
         config: &Config,
         mut exporters: BTreeMap<String, Arc<dyn Exporter>>,
-    ) -> BTreeMap<String, Arc<Lane>> {
+    ) -> Result<BTreeMap<String, Arc<Lane>>, String> {
+        let stored = Stored::open(config, &self.budget).await?;
+        let dead_letters = match &stored {
+            Some(stored) => stored.dead_letters(config, &self.ledger).await?,
+            None => DeadLetters::default(),
+        };
         let mut lanes = BTreeMap::new();
         for (name, entry) in &config.exporters {
             let Some(exporter) = exporters.remove(name) else {
@@ -155,13 +168,31 @@ impl App {
             };
             let limits = Limits::new(&entry.lane.batch, entry.kind.encoding());
             let accounts = self.ledger.accounts(name);
-            let lane = Lane::new(name, entry.lane.clone(), limits, accounts, &self.lanes);
+            let mut lane = Lane::new(name, entry.lane.clone(), limits, accounts, &self.lanes);
+            lane = lane.with_dead_letters(dead_letters.clone());
+            if let Some(stored) = &stored
+                && entry.lane.queue.kind != QueueKind::Memory
+            {
+                let durable = stored.lane(name, &entry.lane, lane.room()).await?;
+                lane = lane.with_durable(durable);
+            }
+            if let Some(priority) = &config.priority {
+                let weights = Priority::ALL.map(|class| priority.weights.of(class));
+                lane = lane.with_weights(weights);
+            }
             let lane = Arc::new(lane);
             let sender = Sender::new(Arc::clone(&lane), exporter);
-            self.senders.spawn(sender.run(self.delivering.drain()));
+            let drain = match lane.is_durable() {
+                true => self.keeping.drain(),
+                false => self.delivering.drain(),
+            };
+            self.senders.spawn(sender.run(drain));
             lanes.insert(name.clone(), lane);
         }
-        lanes
+        self.stored = stored;
+        // Lanes are opened once.
+        self.dead_letters.get_or_init(|| dead_letters);
+        Ok(lanes)
     }
 
     fn intake(&self, config: &Config, otlp: &OtlpConfig, pipelines: Feeds) -> Intake {
@@ -173,7 +204,7 @@ impl App {
         let route = Arc::new(Route {
             pipelines,
             validation: otlp.validation.into(),
-            acknowledge: config.intake.acknowledge,
+            acknowledge: config.acknowledge(),
             budget: self.budget.clone(),
             workers: self.workers.clone(),
             ledger: Arc::clone(&self.ledger),
@@ -199,89 +230,6 @@ impl App {
     /// The attempts to replace this process, as the admin side tells them.
     pub fn upgrades(&self) -> &Upgrades {
         &self.upgrades
-    }
-
-    /// Whether it accepts connections.
-    pub fn is_receiving(&self) -> bool {
-        !self.receiving.has_begun()
-    }
-
-    /// Accepts nothing any more, finishes what clients have begun, and leaves the admin side to
-    /// another process; the sockets stay open, so that connections wait for it. What waits for
-    /// its destination is delivered on. Cancelled, it has begun all the same: only
-    /// [`App::stop`] or [`Prepared::after`] follows.
-    pub async fn stop_receiving(&mut self) {
-        let now = Instant::now();
-        let refuse_at = now + self.deadline / 2;
-        self.finish_requests(refuse_at, refuse_at + self.deadline / 4)
-            .await;
-        if let Some(admin) = self.admin.take() {
-            admin.abort();
-            // Only then its listener is closed.
-            let _aborted = admin.await;
-        }
-    }
-
-    /// The sockets are another process's from now on: should it go, clients are to hear of it.
-    pub fn release_sockets(&mut self) {
-        self.sockets.clear();
-    }
-
-    /// Drains in the order of the data, and says what became of everything. `hurry` ends it
-    /// early.
-    pub async fn stop(mut self, hurry: impl Future<Output = ()>) -> LedgerSnapshot {
-        self.health.set(State::Draining);
-        self.release_sockets();
-        let now = Instant::now();
-        let refuse_at = now + self.deadline / 2;
-        let drain = self.drain(
-            refuse_at,
-            refuse_at + self.deadline / 4,
-            now + self.deadline,
-        );
-        let in_time = tokio::select! {
-            () = drain => true,
-            () = hurry => false,
-        };
-        if !in_time {
-            tracing::warn!("asked again to stop: giving up what is left");
-            let now = Instant::now();
-            self.drain(now, now + LAST_WORDS, now).await;
-        }
-        self.ledger.snapshot()
-    }
-
-    /// Requests are finished; only then, when nothing more can be acknowledged, the lanes empty,
-    /// until `deadline`.
-    async fn drain(&mut self, refuse_at: Instant, cut_at: Instant, deadline: Instant) {
-        self.finish_requests(refuse_at, cut_at).await;
-        self.delivering.begin(deadline);
-        while self.senders.join_next().await.is_some() {}
-    }
-
-    /// Listeners close and requests under way finish; at `refuse_at` those that still wait are
-    /// refused, and at `cut_at` the connections are cut that have not ended.
-    async fn finish_requests(&mut self, refuse_at: Instant, cut_at: Instant) {
-        self.receiving.begin(cut_at);
-        if timeout_at(refuse_at, self.receiving.done()).await.is_err() {
-            self.door.close();
-            self.receiving.done().await;
-        }
-    }
-
-    /// Delivers what is left in the lanes; until they are empty, or until `drain` says when.
-    async fn deliver_the_rest(mut self, mut drain: Drain) {
-        self.delivering.begin(Instant::now() + FOR_EVER);
-        let mut deadline = None;
-        loop {
-            tokio::select! {
-                sender = self.senders.join_next() => if sender.is_none() { return },
-                moved = drain.deadline_after(deadline) => {
-                    deadline = Some(moved);
-                    self.delivering.begin(moved);
-                }
-            }
-        }
     }
 }
 

@@ -72,6 +72,39 @@ impl Priority {
     }
 }
 
+/// How often each priority is served, beside the others: `weights = { high = 8, ... }`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Weights {
+    /// Turns of what matters most.
+    pub high: u32,
+    /// Turns of what nobody has said anything of.
+    pub normal: u32,
+    /// Turns of what is given up first.
+    pub low: u32,
+}
+
+impl Default for Weights {
+    fn default() -> Self {
+        Self {
+            high: 8,
+            normal: 3,
+            low: 1,
+        }
+    }
+}
+
+impl Weights {
+    /// How many turns this priority has, of the sum of all.
+    pub const fn of(self, priority: Priority) -> u32 {
+        match priority {
+            Priority::Low => self.low,
+            Priority::Normal => self.normal,
+            Priority::High => self.high,
+        }
+    }
+}
+
 impl Batch {
     /// The number of uncompressed bytes.
     pub fn bytes(&self) -> usize {

@@ -21,6 +21,7 @@ use crate::otlp::Signal;
 use crate::telemetry::metrics::Refusal;
 
 mod config;
+pub mod priority;
 
 pub use config::{Acknowledge, IntakeConfig, MemoryBudget};
 

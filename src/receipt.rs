@@ -65,6 +65,18 @@ impl Receipt {
         self.claims.len()
     }
 
+    /// Whether all of its items lie on disk.
+    pub fn is_stored(&self) -> bool {
+        self.claims.iter().all(|claim| claim.ticket.is_some())
+    }
+
+    /// Lets go of what lies on disk of its items: they lie elsewhere now.
+    pub fn forget_tickets(&mut self) {
+        for claim in &mut self.claims {
+            claim.ticket = None;
+        }
+    }
+
     /// Splits off a receipt for the items of the first `count` requests.
     pub fn split_off_claims(&mut self, count: usize) -> Self {
         let count = count.min(self.claims.len());
@@ -112,6 +124,15 @@ impl Receipt {
         }
     }
 
+    /// We gave the items up; what remains can say that the dead letters have them.
+    pub fn settle_dropped(mut self, reason: Reason) -> Remains {
+        let claims = std::mem::take(&mut self.claims);
+        for claim in &claims {
+            claim.settle(Fate::Dropped(reason));
+        }
+        Remains { claims }
+    }
+
     /// The destination took all but `rejected` of the items.
     pub fn settle_delivered(mut self, rejected: u64) {
         if rejected > 0 {
@@ -128,8 +149,24 @@ impl Receipt {
     }
 }
 
+/// What is left of a receipt whose items were given up. While it lives they stay on disk where
+/// they lay, if they did: a crash before the dead letter is written brings them back.
+#[derive(Debug, Default)]
+pub struct Remains {
+    claims: SmallVec<[Claim; 1]>,
+}
+
+impl Remains {
+    /// The items stand in the dead letters now.
+    pub fn dead_lettered(self) {
+        for claim in self.claims {
+            claim.account.dead_letter(claim.items);
+        }
+    }
+}
+
 impl Claim {
-    fn settle(self, fate: Fate) {
+    fn settle(&self, fate: Fate) {
         self.account.settle(self.items, fate);
         if let (Fate::Kept, Some(ticket)) = (fate, &self.ticket) {
             ticket.keep();
@@ -212,6 +249,20 @@ mod tests {
         let counts = account.counts();
         assert_eq!(counts.dropped[Reason::Bug as usize], 7);
         assert!(counts.balances());
+    }
+
+    #[test]
+    fn what_remains_of_a_receipt_says_that_its_items_are_dead_letters() {
+        let account = account();
+        let mut receipt = Receipt::open(5, Arc::clone(&account), None);
+        receipt.merge(Receipt::open(2, Arc::clone(&account), None));
+        let remains = receipt.settle_dropped(Reason::Permanent);
+        let dropped = account.counts();
+        assert_eq!(dropped.dropped[Reason::Permanent as usize], 7);
+        assert_eq!((dropped.dead_lettered, dropped.in_process), (0, 0));
+        remains.dead_lettered();
+        assert_eq!(account.counts().dead_lettered, 7);
+        assert!(account.counts().balances());
     }
 
     #[test]

@@ -64,6 +64,7 @@ async fn start() -> Daemon {
             required,
             when_full: if required { "refuse" } else { "drop_oldest" },
             full_refuses: required,
+            queue_kind: "memory",
             queue_capacity_bytes: 64 << 20,
         })
     };
@@ -86,6 +87,7 @@ async fn start() -> Daemon {
         lanes: Arc::clone(&lanes),
         registry: Arc::default(),
         upgrades: Arc::default(),
+        dead_letters: Arc::default(),
     };
     let daemon = Daemon {
         address,
@@ -170,7 +172,10 @@ async fn status_has_everything_and_the_ledger_in_its_promised_shape() {
     assert_eq!(status["ledger"]["traces"]["received"], 10);
     assert_eq!(
         status["ledger"]["traces"]["exporters"]["backend"],
-        json!({"received": 10, "delivered": 6, "rejected": 1, "dropped": {"queue_full": 2}, "in_process": 1})
+        json!({
+            "received": 10, "recovered": 0, "delivered": 6, "rejected": 1,
+            "dropped": {"queue_full": 2}, "dead_lettered": 0, "kept": 0, "in_process": 1
+        })
     );
     assert_eq!(status["version"], env!("CARGO_PKG_VERSION"));
     assert_eq!(status["readiness"]["state"], "starting");

@@ -227,6 +227,6 @@ fn the_issues_two_destinations_are_read_as_they_stand() {
     let second = &config.exporters["second"].lane;
     assert!(!second.required);
     assert_eq!(second.timeout, std::time::Duration::from_secs(2));
-    assert_eq!(second.queue.max_bytes, otlpd::units::ByteSize::mib(16));
+    assert_eq!(second.queue.max_bytes(), otlpd::units::ByteSize::mib(16));
     assert_eq!(config.pipelines["main"].exporters, ["backend", "second"]);
 }

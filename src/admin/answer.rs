@@ -76,7 +76,7 @@ impl Directory {
 }
 
 fn readyz(sources: &Sources) -> Answer {
-    let readiness = sources.health.readiness(&sources.lanes.snapshots());
+    let readiness = sources.readiness(&sources.lanes.snapshots());
     let code = if readiness.ready {
         StatusCode::OK
     } else {

@@ -5,7 +5,7 @@ mod scrape;
 mod status;
 
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::Request;
@@ -19,11 +19,12 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::budget::Budget;
+use crate::delivery::dead_letters::{DeadLetters, LetterCounts};
 use crate::host::cpu::CpuAllowance;
 use crate::intake::Door;
 use crate::net::listen::Listener;
-use crate::telemetry::health::Health;
-use crate::telemetry::lanes::Lanes;
+use crate::telemetry::health::{Health, Readiness, Trouble};
+use crate::telemetry::lanes::{LaneSnapshot, Lanes};
 use crate::telemetry::ledger::Ledger;
 use crate::telemetry::metrics::Registry;
 use crate::telemetry::upgrades::Upgrades;
@@ -70,6 +71,32 @@ pub struct Sources {
     pub registry: Arc<Registry>,
     /// The attempts to replace this process.
     pub upgrades: Arc<Upgrades>,
+    /// What was given up for good; set once the storage is open.
+    pub dead_letters: Arc<OnceLock<DeadLetters>>,
+}
+
+impl Sources {
+    /// What there is to say of the dead letters; `None` where they are off.
+    fn dead_letters(&self) -> Option<LetterCounts> {
+        self.dead_letters.get().and_then(DeadLetters::counts)
+    }
+
+    /// Whether clients should send to us. Dead letters that cannot be written are no reason not
+    /// to: they are said, and counted as lost.
+    fn readiness(&self, lanes: &[LaneSnapshot]) -> Readiness {
+        let mut readiness = self.health.readiness(lanes);
+        let letters = self.dead_letters();
+        if let Some(letters) = letters.filter(|letters| letters.last_error.is_some()) {
+            readiness.reasons.push(Trouble {
+                reason: "dead_letters_failing",
+                message: "what is given up cannot be kept in the dead letters".to_owned(),
+                exporter: None,
+                since_seconds: letters.failing_seconds,
+                last_error: letters.last_error,
+            });
+        }
+        readiness
+    }
 }
 
 /// One pipeline, as `/status` shows it.

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::Sources;
+use crate::delivery::dead_letters::{Loss, is_kept};
 use crate::host::process;
 use crate::otlp::Signal;
 use crate::telemetry::lanes::{Breaker, LaneSnapshot};
@@ -19,6 +20,7 @@ pub(super) fn page(sources: &Sources) -> Page {
     admission(&mut page, sources);
     lanes(&mut page, sources);
     ledger(&mut page, &sources.ledger);
+    dead_letters(&mut page, sources);
     host(&mut page, sources);
     page
 }
@@ -46,7 +48,7 @@ fn lanes(page: &mut Page, sources: &Sources) {
         page.put(&table::EXPORTER_ATTEMPT_SECONDS, &[&now.exporter], attempts);
         snapshots.push(now);
     }
-    let ready = sources.health.readiness(&snapshots).ready;
+    let ready = sources.readiness(&snapshots).ready;
     page.put(&table::READY, &[], Value::Whole(ready.into()));
 }
 
@@ -60,9 +62,12 @@ fn lane_values(page: &mut Page, lane: &LaneSnapshot) {
             &table::EXPORTER_QUEUE_FULL,
             lane.queue_full_seconds.is_some().into(),
         ),
+        (&table::EXPORTER_DISK_BYTES, lane.disk_bytes),
+        (&table::EXPORTER_DISK_FAILS, lane.disk_fails.into()),
         (&table::EXPORTER_IN_FLIGHT, lane.in_flight),
         (&table::EXPORTER_ATTEMPTS, lane.attempts),
         (&table::EXPORTER_RETRIES, lane.retries),
+        (&table::EXPORTER_BISECTIONS, lane.bisections),
         (&table::EXPORTER_FAILED_ATTEMPTS, lane.failures),
         (&table::EXPORTER_SENT_BYTES, lane.sent_bytes),
     ] {
@@ -129,6 +134,37 @@ fn own_counts(page: &mut Page, signal: Signal, exporter: &str, counts: &Counts) 
     for (reason, items) in Reason::ALL.into_iter().zip(counts.dropped) {
         let labels = [exporter, signal.name(), reason.name()];
         page.put(&table::LEDGER_DROPPED_ITEMS, &labels, Value::Whole(items));
+    }
+}
+
+/// Every exporter and reason has its series from the start, so that the first letter is a rise.
+fn dead_letters(page: &mut Page, sources: &Sources) {
+    let counts = sources.dead_letters().unwrap_or_default();
+    for (metric, value) in [
+        (&table::DEAD_LETTERS, counts.letters),
+        (&table::DEAD_LETTERS_BYTES, counts.disk_bytes),
+        (&table::DEAD_LETTERS_LIMIT_BYTES, counts.max_bytes),
+    ] {
+        page.put(metric, &[], Value::Whole(value));
+    }
+    for lane in sources.lanes.all() {
+        let exporter = &lane.facts().exporter;
+        for reason in Reason::ALL.into_iter().filter(|r| is_kept(*r)) {
+            let written = counts.written(exporter, reason);
+            let labels = [exporter.as_str(), reason.name()];
+            page.put(
+                &table::DEAD_LETTERS_WRITTEN_ITEMS,
+                &labels,
+                Value::Whole(written),
+            );
+        }
+    }
+    for signal in Signal::ALL {
+        for loss in Loss::ALL {
+            let lost = counts.lost(signal, loss);
+            let labels = [signal.name(), loss.name()];
+            page.put(&table::DEAD_LETTERS_LOST_ITEMS, &labels, Value::Whole(lost));
+        }
     }
 }
 

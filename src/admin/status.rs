@@ -5,6 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::{PipelineSummary, Sources};
+use crate::delivery::dead_letters::LetterCounts;
 use crate::host::process;
 use crate::telemetry::health::Readiness;
 use crate::telemetry::lanes::LaneSnapshot;
@@ -24,6 +25,9 @@ pub(super) struct Status<'a> {
     cpu: CpuStatus,
     process: ProcessStatus,
     upgrade: UpgradeSnapshot,
+    /// Absent where they are off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dead_letters: Option<LetterCounts>,
     ledger: LedgerSnapshot,
 }
 
@@ -59,13 +63,14 @@ pub(super) fn status(sources: &Sources) -> Status<'_> {
         version: env!("CARGO_PKG_VERSION"),
         pid: std::process::id(),
         uptime_seconds: sources.health.uptime_seconds(),
-        readiness: sources.health.readiness(&lanes),
+        readiness: sources.readiness(&lanes),
         pipelines: &sources.pipelines,
         lanes,
         budget: budget(sources),
         cpu: cpu(sources),
         process: process(),
         upgrade: sources.upgrades.snapshot(),
+        dead_letters: sources.dead_letters(),
         ledger: sources.ledger.snapshot(),
     }
 }

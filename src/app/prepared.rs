@@ -107,7 +107,16 @@ impl Prepared {
             past,
         } = self;
         app.start_admin(admin, config, allowances);
-        let lanes = app.open_lanes(config, exporters);
+        let lanes = match app.open_lanes(config, exporters).await {
+            Ok(lanes) => lanes,
+            Err(problem) => {
+                if let Some(past) = past {
+                    // What it holds is to be delivered all the same.
+                    past.stop(std::future::pending()).await;
+                }
+                return Err(problem);
+            }
+        };
         let pipelines = build_pipelines(config, &lanes);
         for (name, otlp, listeners) in receivers {
             let intake = app.intake(config, &otlp, feeds(&name, config, &pipelines));

@@ -81,6 +81,7 @@ async fn give_up_to(
     let prepared = successor.hear(&Word::Prepared, config.upgrade.prepare_timeout);
     prepared.await?;
     app.stop_receiving().await;
+    app.release_storage().await;
     successor.say(&Word::Yours).await
 }
 

@@ -166,13 +166,28 @@ fn announce(config: &Config, allowances: &Allowances) {
 }
 
 fn conclude(ledger: &LedgerSnapshot) -> ExitCode {
-    let lost = ledger.dropped() + ledger.in_process();
+    let lost = ledger.lost();
     let text = serde_json::to_string(ledger).unwrap_or_default();
+    let elsewhere = elsewhere(ledger);
     if lost == 0 {
-        tracing::info!("stopped; nothing was lost; ledger: {text}");
+        tracing::info!("stopped; nothing was lost{elsewhere}; ledger: {text}");
         ExitCode::SUCCESS
     } else {
-        tracing::error!("stopped; {lost} items were lost; ledger: {text}");
+        tracing::error!("stopped; {lost} items were lost{elsewhere}; ledger: {text}");
         ExitCode::from(LOST)
     }
+}
+
+/// What was neither delivered nor lost.
+fn elsewhere(ledger: &LedgerSnapshot) -> String {
+    let mut text = String::new();
+    for (items, place) in [
+        (ledger.dead_lettered(), "in the dead letters"),
+        (ledger.kept(), "kept on disk for the next start"),
+    ] {
+        if items > 0 {
+            text += &format!(", {items} items are {place}");
+        }
+    }
+    text
 }

@@ -15,12 +15,14 @@ use crate::exporters::ExporterConfig;
 use crate::processors::ProcessorConfig;
 use crate::receivers::ReceiverConfig;
 
-const SECTIONS: [&str; 10] = [
+const SECTIONS: [&str; 12] = [
     "intake",
+    "priority",
     "admin",
     "log",
     "shutdown",
     "upgrade",
+    "storage",
     "process",
     "receivers",
     "processors",
@@ -34,10 +36,12 @@ pub(super) fn config(mut tree: Node, findings: &mut Findings) -> Option<Config> 
     report_unknown_sections(&tree, findings);
     let config = Config {
         intake: section(&mut tree, "intake", findings),
+        priority: section(&mut tree, "priority", findings),
         admin: section(&mut tree, "admin", findings),
         log: section(&mut tree, "log", findings),
         shutdown: section(&mut tree, "shutdown", findings),
         upgrade: section(&mut tree, "upgrade", findings),
+        storage: section(&mut tree, "storage", findings),
         process: section(&mut tree, "process", findings),
         receivers: named(&mut tree, "receivers", findings, receiver),
         processors: named(&mut tree, "processors", findings, processor),

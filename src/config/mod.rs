@@ -7,19 +7,21 @@
 //! looks at what only makes sense together.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
 
 use crate::admin::AdminConfig;
-use crate::delivery::config::LaneConfig;
+use crate::delivery::config::{LaneConfig, QueueKind};
 use crate::exporters::ExporterConfig;
-use crate::intake::IntakeConfig;
+use crate::intake::priority::PriorityConfig;
+use crate::intake::{Acknowledge, IntakeConfig};
 use crate::otlp::Signal;
 use crate::processors::ProcessorConfig;
 use crate::receivers::ReceiverConfig;
 use crate::telemetry::logging::LogConfig;
-use crate::units;
+use crate::units::{self, ByteSize};
 
 mod build;
 mod check;
@@ -42,6 +44,8 @@ pub use problem::{Problem, Problems};
 pub struct Config {
     /// `[intake]`: the memory budget, and what a success answer means.
     pub intake: IntakeConfig,
+    /// `[priority]`: what matters more, and what less; nothing does without it.
+    pub priority: Option<PriorityConfig>,
     /// `[admin]`: the listener for health, status and metrics.
     pub admin: AdminConfig,
     /// `[log]`: what otlpd says about itself on standard error.
@@ -50,6 +54,8 @@ pub struct Config {
     pub shutdown: ShutdownConfig,
     /// `[upgrade]`: how long another process may take to take over.
     pub upgrade: UpgradeConfig,
+    /// `[storage]`: where what must survive is kept on disk.
+    pub storage: StorageConfig,
     /// `[process]`: how much of the machine is used.
     pub process: ProcessConfig,
     /// `[receivers.NAME]`
@@ -62,6 +68,32 @@ pub struct Config {
     pub pipelines: BTreeMap<String, PipelineConfig>,
     /// What is allowed but probably not meant; each is one line to log at the start.
     pub warnings: Vec<Problem>,
+}
+
+impl Config {
+    /// What a success answer means, said or not.
+    pub fn acknowledge(&self) -> Acknowledge {
+        let default = match self.required_off_disk().next() {
+            None if self.required().next().is_some() => Acknowledge::Stored,
+            _ => Acknowledge::Queued,
+        };
+        self.intake.acknowledge.unwrap_or(default)
+    }
+
+    /// The required exporters that some pipeline names.
+    fn required(&self) -> impl Iterator<Item = (&String, &ExporterEntry)> {
+        let used = |name: &String| self.pipelines.values().any(|p| p.exporters.contains(name));
+        self.exporters
+            .iter()
+            .filter(move |(name, entry)| entry.lane.required && used(name))
+    }
+
+    /// Those of them whose queue is not on disk.
+    fn required_off_disk(&self) -> impl Iterator<Item = &String> {
+        self.required()
+            .filter(|(_, entry)| entry.lane.queue.kind != QueueKind::Disk)
+            .map(|(name, _)| name)
+    }
 }
 
 /// One `[exporters.NAME]`: the keys of its lane, and those of its type.
@@ -107,6 +139,29 @@ impl Default for UpgradeConfig {
         Self {
             prepare_timeout: Duration::from_secs(30),
             start_timeout: Duration::from_secs(60),
+        }
+    }
+}
+
+/// `[storage]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StorageConfig {
+    /// The folder of all queues on disk and of the dead letters; nothing is stored without it.
+    pub directory: Option<PathBuf>,
+    /// The longest that what was written stays unsynced, with `fsync = "interval"`.
+    #[serde(with = "units::duration")]
+    pub sync_interval: Duration,
+    /// The most that the dead letters take on disk; 0 keeps none.
+    pub dead_letters_max_bytes: ByteSize,
+}
+
+impl Default for StorageConfig {
+    fn default() -> Self {
+        Self {
+            directory: None,
+            sync_interval: Duration::from_millis(500),
+            dead_letters_max_bytes: ByteSize::mib(256),
         }
     }
 }

@@ -19,15 +19,9 @@ pub(super) fn key(key: &str) -> Option<String> {
 /// What to say about a value that a key does not take yet.
 pub(super) fn choice(key: &str, value: &str) -> Option<String> {
     match (key, value) {
-        ("acknowledge", "stored") => Some(
-            "`acknowledge = \"stored\"` needs the disk queue, which is not built in yet: choose \
-             \"queued\" (success means that the data waits in memory) or \"delivered\" (success \
-             means that every required destination has it)"
-                .to_owned(),
-        ),
         ("when_full", "spill") => Some(
-            "`when_full = \"spill\"` needs the disk queue, which is not built in yet: choose \
-             \"wait\", \"refuse\", \"drop_oldest\" or \"drop_newest\""
+            "`spill` is a kind of queue: `queue = { kind = \"spill\" }` keeps data in memory while \
+             all is well, and on disk when memory is full or the breaker is open"
                 .to_owned(),
         ),
         _ => None,

@@ -102,10 +102,13 @@ fn promise(config: &Config, pipeline: &PipelineConfig) -> String {
         .map(String::as_str)
         .collect();
     let names = required.join(", ");
-    match (required.is_empty(), config.intake.acknowledge) {
+    match (required.is_empty(), config.acknowledge()) {
         (true, _) => "nothing, since no exporter is required".to_owned(),
         (false, Acknowledge::Queued) => {
             format!("the data waits in memory for {names} (queued); a crash loses it")
+        }
+        (false, Acknowledge::Stored) => {
+            format!("the data is on disk for {names} (stored); a crash loses nothing")
         }
         (false, Acknowledge::Delivered) => {
             format!("the destination of {names} has the data (delivered)")

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::config::BatchConfig;
-use super::queue::Queue;
+use super::queue::Class;
 use crate::batch::Batch;
 use crate::net::compression::Encoding;
 use crate::otlp::Signal;
@@ -87,11 +87,11 @@ impl Limits {
         batch.bytes() <= self.max_bytes && batch.items <= self.max_items
     }
 
-    /// The signal that a request is due for, or when one will be; `None` if nothing waits.
+    /// When a request is due; `None` if nothing waits.
     ///
     /// The first small request after a quiet moment leaves at once; those that follow the `last`
     /// departure closely gather, since one request of many costs a fraction of many requests.
-    pub fn due(&self, queue: &Queue, now: Instant, last: Option<Instant>) -> Option<Due> {
+    pub fn due(&self, queue: &Class, now: Instant, last: Option<Instant>) -> Option<Due> {
         let signal = queue.oldest()?;
         let lingered = queue.front(signal)?.batch.received + self.linger;
         let gathered = last
@@ -99,7 +99,7 @@ impl Limits {
             .map(|last| last + GATHER);
         let until = gathered.map_or(lingered, |gathered| gathered.max(lingered));
         if until <= now || self.is_full(queue, signal) {
-            return Some(Due::Now(signal));
+            return Some(Due::Now);
         }
         let enough_bytes = if lingered > now {
             self.max_bytes
@@ -113,7 +113,7 @@ impl Limits {
     }
 
     /// Whether a request of this signal would not get any larger by waiting.
-    fn is_full(&self, queue: &Queue, signal: Signal) -> bool {
+    fn is_full(&self, queue: &Class, signal: Signal) -> bool {
         queue.bytes() >= self.max_bytes
             || queue.items() >= self.max_items
             || self.count(queue.iter(signal).map(|parcel| &parcel.batch))
@@ -124,8 +124,8 @@ impl Limits {
 /// When a request is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Due {
-    /// Now, with the oldest of this signal.
-    Now(Signal),
+    /// Now.
+    Now,
     /// Not before this, unless so many bytes wait earlier.
     At {
         /// When it is due at the latest.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::storage::Fsync;
 use crate::units::{self, ByteSize};
 
 /// One exporter's lane.
@@ -71,20 +72,83 @@ impl Default for LaneConfig {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct QueueConfig {
-    /// The most that waits or is under way, in uncompressed bytes.
-    pub max_bytes: ByteSize,
+    /// Where what waits is kept.
+    pub kind: QueueKind,
+    /// The most that waits or is under way: uncompressed bytes in memory, or with `disk` and
+    /// `spill` the bytes of files. By the kind, if not said.
+    pub max_bytes: Option<ByteSize>,
+    /// With `disk`: what of the queue is in memory as well, so that it need not be read back.
+    /// With `spill`: what is in memory only, before the disk is used.
+    pub memory_bytes: ByteSize,
+    /// When what was written is synced to the disk itself.
+    pub fsync: Fsync,
+    /// What goes first when the disk holds a backlog.
+    pub order: Order,
+    /// The age at which data is given up, undelivered; 0 is never.
+    #[serde(with = "units::duration")]
+    pub max_age: Duration,
     /// What happens to a batch when `max_bytes` is reached. `refuse` where the lane is required,
     /// else `drop_oldest`, if not said.
     pub when_full: Option<WhenFull>,
 }
 
+impl QueueConfig {
+    /// The bound of the queue, said or not.
+    pub fn max_bytes(&self) -> ByteSize {
+        let default = match self.kind {
+            QueueKind::Memory => ByteSize::mib(64),
+            QueueKind::Disk | QueueKind::Spill => ByteSize::mib(1024),
+        };
+        self.max_bytes.unwrap_or(default)
+    }
+}
+
 impl Default for QueueConfig {
     fn default() -> Self {
         Self {
-            max_bytes: ByteSize::mib(64),
+            kind: QueueKind::Memory,
+            max_bytes: None,
+            memory_bytes: ByteSize::mib(32),
+            fsync: Fsync::Interval,
+            order: Order::OldestFirst,
+            max_age: Duration::ZERO,
             when_full: None,
         }
     }
+}
+
+/// Where what waits is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum QueueKind {
+    /// In memory: a crash loses it.
+    Memory,
+    /// On disk, before it is acknowledged: a crash loses none of it.
+    Disk,
+    /// In memory while all is well; on disk when that is full or the breaker is open, and what is
+    /// left at shutdown.
+    Spill,
+}
+
+impl QueueKind {
+    /// The word for it in TOML and `/status`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Disk => "disk",
+            Self::Spill => "spill",
+        }
+    }
+}
+
+/// What goes first when the disk holds a backlog.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Order {
+    /// What was received first.
+    OldestFirst,
+    /// What comes in now; the backlog gets what is left.
+    FreshFirst,
 }
 
 /// What happens to a batch that finds the queue full.

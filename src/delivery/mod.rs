@@ -3,10 +3,12 @@
 
 pub mod backoff;
 pub mod batcher;
+pub mod bisection;
 pub mod breaker;
 pub mod config;
 pub mod dead_letters;
 pub mod lane;
 pub mod queue;
+pub mod record;
 pub mod sender;
 pub mod shipment;

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::backoff::Backoff;
+use super::bisection::Turn;
 use super::breaker::{Breaker, Change, Pass, Permit};
 use super::lane::{Lane, Next};
 use super::shipment::Shipment;
@@ -17,7 +18,7 @@ use crate::batch::Batch;
 use crate::component::{Delivered, Exporter, Failure};
 use crate::shutdown::Drain;
 use crate::telemetry::lanes::Attempt;
-use crate::telemetry::ledger::{Fate, Reason};
+use crate::telemetry::ledger::Reason;
 use crate::telemetry::limited::Gate;
 
 /// The one task that empties a lane.
@@ -34,15 +35,9 @@ pub struct Sender {
     blocked: Option<Instant>,
     said: Said,
     flights: FuturesUnordered<BoxFuture<'static, Landed>>,
-    /// Requests that were refused for good since the last success.
-    refusals: u32,
     /// Set when what is under way is to be given up.
     aborted: watch::Sender<bool>,
 }
-
-/// So many refusals in a row are the destination's opinion of everything, not of one request.
-/// A poisonous one among a few thousand is found with fewer.
-const MOST_HALVINGS: u32 = 16;
 
 /// What traffic makes us say, once in ten seconds for each exporter: the next line says how many
 /// it stands for.
@@ -71,6 +66,7 @@ struct Landed {
     pass: Pass,
     attempt: Attempt,
     outcome: Result<Delivered, Failure>,
+    turn: Option<Turn>,
 }
 
 impl Sender {
@@ -86,23 +82,36 @@ impl Sender {
             blocked: None,
             said: Said::default(),
             flights: FuturesUnordered::new(),
-            refusals: 0,
             aborted: watch::Sender::new(false),
         }
     }
 
     /// Sends until the process drains and the lane is empty, or the deadline is reached. What
-    /// is then left is given up, with the reason `shutdown`.
+    /// is then left stays on disk, or is given up with the reason `shutdown`.
     pub async fn run(mut self, mut drain: Drain) {
         let mut deadline = None;
+        let mut load = Box::pin(Arc::clone(&self.lane).load());
         loop {
             let now = Instant::now();
             if deadline.is_some_and(|deadline| now >= deadline) {
                 break;
             }
-            let until = match self.step(now, deadline.is_some()) {
+            // What is on disk need not be forced on a destination that does not take it.
+            let leaves = deadline.is_some() && self.lane.is_durable() && !self.lane.is_well();
+            if leaves && self.flights.is_empty() {
+                break;
+            }
+            let step = match leaves {
+                true => Step::Wait(None),
+                false => self.step(now, deadline.is_some()),
+            };
+            let until = match step {
                 Step::Flown => continue,
-                Step::Empty if deadline.is_some() && self.flights.is_empty() => break,
+                Step::Empty
+                    if deadline.is_some() && self.flights.is_empty() && !self.lane.reads() =>
+                {
+                    break;
+                }
                 Step::Empty => None,
                 Step::Wait(until) => until,
             };
@@ -110,10 +119,12 @@ impl Sender {
             tokio::select! {
                 Some(landed) = self.flights.next() => self.land(landed),
                 () = self.lane.wake.notified() => {}
+                () = &mut load => {}
                 () = sleep_until(until.unwrap_or(now)), if until.is_some() => {}
                 moved = drain.deadline_after(deadline) => deadline = Some(moved),
             }
         }
+        drop(load);
         self.give_up().await;
     }
 
@@ -150,6 +161,7 @@ impl Sender {
         let mut aborted = self.aborted.subscribe();
         let limit = self.lane.config.timeout;
         let attempt = self.lane.stats.attempt(shipment.attempts > 0);
+        let turn = shipment.turn();
         self.flights.push(Box::pin(async move {
             let outcome = tokio::select! {
                 outcome = try_once(exporter.as_ref(), &shipment.batch, limit) => outcome,
@@ -163,6 +175,7 @@ impl Sender {
                 pass,
                 attempt,
                 outcome,
+                turn,
             }
         }));
     }
@@ -174,7 +187,9 @@ impl Sender {
             pass,
             attempt,
             outcome,
+            turn,
         } = landed;
+        drop(turn);
         match outcome {
             Ok(Delivered { rejected }) => {
                 attempt.succeeded(shipment.batch.bytes() as u64);
@@ -199,7 +214,9 @@ impl Sender {
     }
 
     fn delivered(&mut self, shipment: Shipment, rejected: u64) {
-        self.refusals = 0;
+        if let Some(bisection) = &shipment.bisection {
+            bisection.part_taken();
+        }
         if rejected > 0
             && let Some(repeated) = self.said.rejected.pass()
         {
@@ -214,17 +231,12 @@ impl Sender {
     }
 
     /// Of several requests in one, one may have spoiled it for the others: they are tried again
-    /// in halves, unless everything is refused lately.
+    /// in halves.
     fn refused(&mut self, shipment: Shipment, cause: &str) {
-        self.refusals = self.refusals.saturating_add(1);
-        let (shipment, other_half) = if self.refusals > MOST_HALVINGS {
-            (shipment, None)
-        } else {
-            shipment.halve()
-        };
-        if let Some(other_half) = other_half {
-            self.lane.put_back(shipment);
-            self.lane.put_back(other_half);
+        let (shipment, back) = shipment.halve();
+        if let Some(back) = back {
+            self.lane.stats.bisect();
+            self.lane.put_back_halves(shipment, back);
             return;
         }
         if let Some(repeated) = self.said.refused.pass() {
@@ -233,11 +245,18 @@ impl Sender {
                 exporter = %self.lane.name,
                 signal = shipment.batch.signal.name(),
                 items = shipment.receipt.items(),
+                dead_letters = self.lane.dead_letters.are_on(),
                 cause,
                 "the destination refused a request for good; its items are dropped"
             );
         }
-        shipment.receipt.settle(Fate::Dropped(Reason::Permanent));
+        self.give_up_for_good(shipment, Reason::Permanent, cause);
+    }
+
+    /// Into the dead letters, where they are on.
+    fn give_up_for_good(&self, shipment: Shipment, reason: Reason, cause: &str) {
+        let Shipment { batch, receipt, .. } = shipment;
+        self.lane.give_up(&batch, receipt, reason, cause);
     }
 
     fn failed(&mut self, mut shipment: Shipment, pass: Pass, after: Option<Duration>, cause: &str) {
@@ -267,13 +286,12 @@ impl Sender {
                     repeated,
                     exporter = %self.lane.name,
                     items = shipment.receipt.items(),
+                    dead_letters = self.lane.dead_letters.are_on(),
                     cause,
                     "items are dropped: tried for as long as retry_on_failure.max_elapsed_time allows"
                 );
             }
-            shipment
-                .receipt
-                .settle(Fate::Dropped(Reason::RetriesExhausted));
+            self.give_up_for_good(shipment, Reason::RetriesExhausted, cause);
             return;
         }
         shipment.due = now + delay;
@@ -308,23 +326,19 @@ impl Sender {
     /// Gives up what is under way and what waits; nothing is left when all went well.
     async fn give_up(&mut self) {
         self.aborted.send_replace(true);
-        let mut items = 0;
         while let Some(Landed {
             shipment, outcome, ..
         }) = self.flights.next().await
         {
             match outcome {
                 Ok(Delivered { rejected }) => shipment.receipt.settle_delivered(rejected),
-                Err(Failure::Permanent { .. }) => {
-                    shipment.receipt.settle(Fate::Dropped(Reason::Permanent));
+                Err(Failure::Permanent { cause }) => {
+                    self.give_up_for_good(shipment, Reason::Permanent, &cause);
                 }
-                Err(Failure::Retryable { .. }) => {
-                    items += shipment.receipt.items();
-                    shipment.receipt.settle(Fate::Dropped(Reason::Shutdown));
-                }
+                Err(Failure::Retryable { .. }) => self.lane.put_back(shipment),
             }
         }
-        items += self.lane.close(Reason::Shutdown);
+        let items = self.lane.close(Reason::Shutdown).await;
         if items > 0 {
             tracing::error!(
                 exporter = %self.lane.name,

@@ -1,17 +1,19 @@
 //! One request on its way to one destination: parcels merged into it, or a part of one.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use super::batcher::Limits;
+use super::bisection::{Bisection, Turn};
 use super::queue::{Parcel, Rooms};
 use crate::batch::{Batch, Chunks};
 use crate::limited;
 use crate::otlp::split::{self, SplitLimit};
 use crate::receipt::Receipt;
-use crate::telemetry::ledger::{Fate, Reason};
+use crate::telemetry::ledger::Fate;
 
 /// One request and how often it was tried.
 #[derive(Debug)]
@@ -26,6 +28,8 @@ pub struct Shipment {
     pub attempts: u32,
     /// Not to be tried before this.
     pub due: Instant,
+    /// What it is a part of, if it was refused together with others.
+    pub bisection: Option<Arc<Bisection>>,
 }
 
 impl Shipment {
@@ -44,6 +48,7 @@ impl Shipment {
             rooms: Rooms::from_elem(room, 1),
             attempts: 0,
             due: now,
+            bisection: None,
         };
         for Parcel {
             batch,
@@ -61,10 +66,42 @@ impl Shipment {
         Some(whole)
     }
 
-    /// The two halves of a shipment of several requests; one of a single request stays whole.
+    /// Whether it is to be tried now. Of what was refused together, one part after the other is.
+    pub fn is_due(&self, now: Instant) -> bool {
+        self.due <= now && !self.is_behind()
+    }
+
+    /// Whether it waits for another part of what it was refused with.
+    pub fn is_behind(&self) -> bool {
+        self.bisection.as_ref().is_some_and(|whole| whole.is_busy())
+    }
+
+    /// Whether it is a larger part of the same as `other`.
+    pub(super) fn is_larger_part(&self, other: &Self) -> bool {
+        let same = match (&self.bisection, &other.bisection) {
+            (Some(own), Some(other)) => Arc::ptr_eq(own, other),
+            _ => false,
+        };
+        same && self.batch.chunks.len() > other.batch.chunks.len()
+    }
+
+    /// It is under way until the return value is dropped.
+    pub(super) fn turn(&self) -> Option<Turn> {
+        self.bisection.as_ref().map(Bisection::turn)
+    }
+
+    /// The halves of a shipment of several requests that was refused for good, so that what
+    /// spoiled it stands alone in the end; `None` with it where it is not to be halved: it is
+    /// one request, or everything in it seems to be refused.
     pub fn halve(mut self) -> (Self, Option<Self>) {
         let requests = self.batch.chunks.len();
         if requests < 2 || self.receipt.claims() != requests {
+            return (self, None);
+        }
+        let whole = self
+            .bisection
+            .get_or_insert_with(|| Arc::new(Bisection::of(requests)));
+        if !whole.try_halve() {
             return (self, None);
         }
         let receipt = self.receipt.split_off_claims(requests / 2);
@@ -78,15 +115,23 @@ impl Shipment {
             batch,
             receipt,
             rooms: self.rooms.clone(),
+            bisection: self.bisection.clone(),
             ..self
         };
         (front, Some(self))
     }
 }
 
+/// What is said of an item that cannot be sent.
+pub const OVERSIZE: &str = "one item alone is above batch.max_bytes; it can not be sent";
+
 /// Parts of a shipment that is above the limits of one request. An item that is above them
-/// alone is given up here.
-pub fn split(shipment: Shipment, limits: &Limits) -> VecDeque<Shipment> {
+/// alone goes to `give_up`.
+pub fn split(
+    shipment: Shipment,
+    limits: &Limits,
+    mut give_up: impl FnMut(Batch, Receipt),
+) -> VecDeque<Shipment> {
     let Shipment {
         batch,
         mut receipt,
@@ -107,23 +152,23 @@ pub fn split(shipment: Shipment, limits: &Limits) -> VecDeque<Shipment> {
     for chunk in &batch.chunks {
         for part in split::split(batch.signal, chunk, limit) {
             let duty = receipt.split_off_front(part.items);
-            if part.oversize {
-                limited!(
-                    error,
-                    bytes = part.bytes.len(),
-                    max_bytes = limits.max_bytes,
-                    signal = batch.signal.name(),
-                    "one item alone is above batch.max_bytes; it can not be sent and is dropped"
-                );
-                duty.settle(Fate::Dropped(Reason::TooLarge));
-                continue;
-            }
             let batch = Batch {
                 chunks: Chunks::from_elem(part.bytes, 1),
                 items: part.items,
                 encoded: None,
                 ..batch.clone()
             };
+            if part.oversize {
+                limited!(
+                    error,
+                    bytes = batch.bytes(),
+                    max_bytes = limits.max_bytes,
+                    signal = batch.signal.name(),
+                    "{OVERSIZE}"
+                );
+                give_up(batch, duty);
+                continue;
+            }
             let rooms = rooms.clone();
             parts.push_back(Shipment {
                 batch,
@@ -131,6 +176,7 @@ pub fn split(shipment: Shipment, limits: &Limits) -> VecDeque<Shipment> {
                 rooms,
                 attempts: 0,
                 due,
+                bisection: None,
             });
         }
     }

@@ -15,8 +15,9 @@ pub struct IntakeConfig {
     /// How long a request is held, when there is no room, before it is refused.
     #[serde(with = "units::duration")]
     pub max_wait: Duration,
-    /// What a success answer means.
-    pub acknowledge: Acknowledge,
+    /// What a success answer means; if not said, `stored` where the queue of every required
+    /// exporter is on disk, else `queued`.
+    pub acknowledge: Option<Acknowledge>,
     /// How many requests may be held at once.
     pub max_held: usize,
 }
@@ -26,7 +27,7 @@ impl Default for IntakeConfig {
         Self {
             memory_budget: MemoryBudget::Auto,
             max_wait: Duration::from_secs(8),
-            acknowledge: Acknowledge::Queued,
+            acknowledge: None,
             max_held: 1024,
         }
     }
@@ -60,6 +61,8 @@ impl<'de> Deserialize<'de> for MemoryBudget {
 pub enum Acknowledge {
     /// It waits in the queue of every required exporter.
     Queued,
+    /// It is written to the disk queue of every required exporter.
+    Stored,
     /// Every required exporter's destination has it.
     Delivered,
 }

@@ -22,7 +22,8 @@ pub struct StorageOptions {
 }
 
 /// When what was written is synced to the disk itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Fsync {
     /// Before it is acknowledged.
     Always,
@@ -95,6 +96,17 @@ pub struct Tally {
     pub bytes: u64,
     /// Their weights, by kind.
     pub weight: [u64; 8],
+}
+
+impl Tally {
+    /// Adds the counts of another.
+    pub fn add(&mut self, other: &Self) {
+        self.records += other.records;
+        self.bytes += other.bytes;
+        for (sum, weight) in self.weight.iter_mut().zip(other.weight) {
+            *sum += weight;
+        }
+    }
 }
 
 /// What was read, and what could not be.

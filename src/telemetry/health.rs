@@ -77,7 +77,7 @@ pub struct Readiness {
 /// One thing that is wrong.
 #[derive(Clone, Debug, Serialize, PartialEq)]
 pub struct Trouble {
-    /// For a program: `starting`, `draining`, `breaker_open` or `queue_full`.
+    /// For a program: `starting`, `draining`, `breaker_open`, `queue_full` or `disk_fails`.
     pub reason: &'static str,
     /// For a person.
     pub message: String,
@@ -101,7 +101,8 @@ fn readiness(state: State, lanes: &[LaneSnapshot]) -> Readiness {
     for lane in lanes {
         let trouble = lane_trouble(lane);
         required += usize::from(lane.required);
-        blocked += usize::from(lane.required && trouble.is_some());
+        let blocks = |trouble: &Trouble| trouble.reason != "breaker_open" || !takes_on(lane);
+        blocked += usize::from(lane.required && trouble.as_ref().is_some_and(blocks));
         reasons.extend(trouble);
     }
     let all_blocked = required > 0 && blocked == required;
@@ -110,6 +111,12 @@ fn readiness(state: State, lanes: &[LaneSnapshot]) -> Readiness {
         state,
         reasons,
     }
+}
+
+/// Whether the lane takes what clients send although nothing is delivered: what is on disk can
+/// wait for long.
+fn takes_on(lane: &LaneSnapshot) -> bool {
+    lane.queue_kind != "memory" && lane.queue_full_seconds.is_none() && !lane.disk_fails
 }
 
 fn phase(state: State) -> Option<Trouble> {
@@ -134,7 +141,13 @@ fn lane_trouble(lane: &LaneSnapshot) -> Option<Trouble> {
     let name = &lane.exporter;
     // A half-open breaker still passes nothing but its probe, and whoever watches us should not
     // see us come and go with each of them.
-    let (reason, message, since_seconds) = if lane.breaker != Breaker::Closed {
+    let (reason, message, since_seconds) = if lane.disk_fails && lane.full_refuses {
+        let message = format!(
+            "the queue of exporter {name} cannot be written to disk: the log says why, and \
+             it goes on by itself when that is mended"
+        );
+        ("disk_fails", message, None)
+    } else if lane.breaker != Breaker::Closed {
         let message = match lane.breaker_until_seconds {
             Some(left) => format!("exporter {name} is not tried for another {left:.1} s"),
             None => format!("exporter {name} is being tried again"),
@@ -168,6 +181,7 @@ mod tests {
             exporter: exporter.to_owned(),
             required,
             full_refuses: true,
+            queue_kind: "memory",
             ..LaneSnapshot::default()
         }
     }
@@ -194,6 +208,29 @@ mod tests {
         LaneSnapshot {
             queue_full_seconds: Some(2.0),
             ..lane(exporter, required)
+        }
+    }
+
+    #[test]
+    fn a_queue_on_disk_takes_on_while_its_destination_is_away() {
+        let on_disk = LaneSnapshot {
+            queue_kind: "disk",
+            ..open("backend", true)
+        };
+        let now = readiness(State::Running, std::slice::from_ref(&on_disk));
+        assert!(now.ready);
+        assert_eq!(now.reasons.len(), 1, "and says what is wrong");
+        for broken in [
+            LaneSnapshot {
+                disk_fails: true,
+                ..on_disk.clone()
+            },
+            LaneSnapshot {
+                queue_full_seconds: Some(1.0),
+                ..on_disk
+            },
+        ] {
+            assert!(!readiness(State::Running, &[broken]).ready);
         }
     }
 

@@ -1,6 +1,6 @@
 //! The state of each lane, kept by delivery as it goes, read by the admin side when asked.
 
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -48,6 +48,8 @@ pub struct LaneFacts {
     pub when_full: &'static str,
     /// Whether a full queue turns clients away; not so where its policy gives something up.
     pub full_refuses: bool,
+    /// Where what waits is kept, as it is written in TOML.
+    pub queue_kind: &'static str,
     /// The most that waits or is under way, in bytes.
     pub queue_capacity_bytes: u64,
 }
@@ -62,9 +64,12 @@ pub struct LaneStats {
     queue_bytes: AtomicU64,
     oldest_ms: AtomicU64,
     full_since_ms: AtomicU64,
+    disk_bytes: AtomicU64,
+    disk_fails: AtomicBool,
     in_flight: AtomicU64,
     attempts: AtomicU64,
     retries: AtomicU64,
+    bisections: AtomicU64,
     failures: AtomicU64,
     sent_bytes: AtomicU64,
     breaker: AtomicU8,
@@ -89,9 +94,12 @@ impl LaneStats {
             queue_bytes: AtomicU64::new(0),
             oldest_ms: AtomicU64::new(0),
             full_since_ms: AtomicU64::new(0),
+            disk_bytes: AtomicU64::new(0),
+            disk_fails: AtomicBool::new(false),
             in_flight: AtomicU64::new(0),
             attempts: AtomicU64::new(0),
             retries: AtomicU64::new(0),
+            bisections: AtomicU64::new(0),
             failures: AtomicU64::new(0),
             sent_bytes: AtomicU64::new(0),
             breaker: AtomicU8::new(Breaker::Closed as u8),
@@ -126,6 +134,18 @@ impl LaneStats {
         }
     }
 
+    /// What its queue takes on disk now.
+    pub fn set_disk_bytes(&self, bytes: u64) {
+        self.disk_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// The disk of its queue does not take what is written (`true`), or does again.
+    pub fn set_disk_fails(&self, fails: bool) {
+        if self.disk_fails.load(Ordering::Relaxed) != fails {
+            self.disk_fails.store(fails, Ordering::Relaxed);
+        }
+    }
+
     /// An attempt begins; `retry` if it is not the batch's first. It is under way until the
     /// return value is told how it ended, or is dropped, which counts nothing more.
     pub fn attempt(self: &Arc<Self>, retry: bool) -> Attempt {
@@ -138,6 +158,11 @@ impl LaneStats {
             lane: Arc::clone(self),
             began: Instant::now(),
         }
+    }
+
+    /// A merged request, or a part of one, was refused for good and is halved.
+    pub fn bisect(&self) {
+        self.bisections.fetch_add(1, Ordering::Relaxed);
     }
 
     /// The breaker is in this state from now on, if it is open until `until`.
@@ -181,12 +206,16 @@ impl LaneStats {
             full_refuses: self.facts.full_refuses,
             queue_items: load(&self.queue_items),
             queue_bytes: load(&self.queue_bytes),
+            queue_kind: self.facts.queue_kind,
             queue_capacity_bytes: self.facts.queue_capacity_bytes,
+            disk_bytes: load(&self.disk_bytes),
+            disk_fails: self.disk_fails.load(Ordering::Relaxed),
             queue_full_seconds: since(&self.full_since_ms),
             oldest_age_seconds: since(&self.oldest_ms),
             in_flight: load(&self.in_flight),
             attempts: load(&self.attempts),
             retries: load(&self.retries),
+            bisections: load(&self.bisections),
             failures: load(&self.failures),
             sent_bytes: load(&self.sent_bytes),
             breaker: self.breaker(),
@@ -285,8 +314,14 @@ pub struct LaneSnapshot {
     pub queue_items: u64,
     /// Bytes that wait.
     pub queue_bytes: u64,
+    /// Where what waits is kept.
+    pub queue_kind: &'static str,
     /// The most that waits or is under way.
     pub queue_capacity_bytes: u64,
+    /// What the queue takes on disk.
+    pub disk_bytes: u64,
+    /// Whether the disk did not take what was last written.
+    pub disk_fails: bool,
     /// How long batches have found no room; none while they find some.
     pub queue_full_seconds: Option<f64>,
     /// The age of the oldest that waits.
@@ -297,6 +332,8 @@ pub struct LaneSnapshot {
     pub attempts: u64,
     /// Attempts that were not a batch's first.
     pub retries: u64,
+    /// Merged requests, or parts of them, that were refused for good and halved.
+    pub bisections: u64,
     /// Attempts that failed.
     pub failures: u64,
     /// Uncompressed bytes that the destination has.
@@ -360,6 +397,7 @@ mod tests {
             required: true,
             when_full: "refuse",
             full_refuses: true,
+            queue_kind: "memory",
             queue_capacity_bytes: 100,
         })
     }

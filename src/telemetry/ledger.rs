@@ -83,6 +83,8 @@ pub enum Fate {
 pub struct Counts {
     /// Taken over by the exporter's lane.
     pub received: u64,
+    /// Of those, what was on disk at the start.
+    pub recovered: u64,
     /// Taken by the destination.
     pub delivered: u64,
     /// Refused by the destination item by item.
@@ -124,6 +126,12 @@ impl Account {
         counts.in_process += items;
     }
 
+    /// Takes over `items` that were on disk at the start.
+    pub fn recover(&self, items: u64) {
+        self.receive(items);
+        self.lock().recovered += items;
+    }
+
     /// Ends the process of `items`.
     pub fn settle(&self, items: u64, fate: Fate) {
         let mut counts = self.lock();
@@ -162,6 +170,7 @@ pub type Accounts = [Arc<Account>; Signal::ALL.len()];
 #[derive(Debug, Default)]
 pub struct Ledger {
     received: [AtomicU64; Signal::ALL.len()],
+    displaced: [AtomicU64; Signal::ALL.len()],
     exporters: Mutex<BTreeMap<String, Accounts>>,
 }
 
@@ -169,6 +178,14 @@ impl Ledger {
     /// Counts items that were accepted at the door.
     pub fn receive(&self, signal: Signal, items: u64) {
         if let Some(count) = self.received.get(signal as usize) {
+            count.fetch_add(items, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts items of dead letters that were given up to make room for others, of this run or
+    /// of an earlier one.
+    pub fn displace(&self, signal: Signal, items: u64) {
+        if let Some(count) = self.displaced.get(signal as usize) {
             count.fetch_add(items, Ordering::Relaxed);
         }
     }
@@ -190,10 +207,11 @@ impl Ledger {
             .unwrap_or_else(PoisonError::into_inner);
         let mut signals = BTreeMap::new();
         for signal in Signal::ALL {
-            let received = self
-                .received
-                .get(signal as usize)
-                .map_or(0, |n| n.load(Ordering::Relaxed));
+            let of = |counts: &[AtomicU64; Signal::ALL.len()]| {
+                counts
+                    .get(signal as usize)
+                    .map_or(0, |n| n.load(Ordering::Relaxed))
+            };
             let by_exporter = exporters
                 .iter()
                 .filter_map(|(name, accounts)| {
@@ -203,7 +221,8 @@ impl Ledger {
             signals.insert(
                 signal.name(),
                 SignalSnapshot {
-                    received,
+                    received: of(&self.received),
+                    displaced: of(&self.displaced),
                     exporters: by_exporter,
                 },
             );
@@ -221,6 +240,8 @@ pub struct LedgerSnapshot(pub BTreeMap<&'static str, SignalSnapshot>);
 pub struct SignalSnapshot {
     /// Items accepted at the door.
     pub received: u64,
+    /// Items of dead letters that were given up to make room for others.
+    pub displaced: u64,
     /// The counts of each exporter, by name.
     pub exporters: BTreeMap<String, Counts>,
 }
@@ -234,6 +255,18 @@ impl LedgerSnapshot {
     /// Items that were given up and stand in the dead letters.
     pub fn dead_lettered(&self) -> u64 {
         self.counts().map(|counts| counts.dead_lettered).sum()
+    }
+
+    /// Items of dead letters that were given up to make room for others.
+    pub fn displaced(&self) -> u64 {
+        self.0.values().map(|signal| signal.displaced).sum()
+    }
+
+    /// Items that nobody has any more, and nobody will: given up and not among the dead letters,
+    /// displaced from there, or still on their way at the end.
+    pub fn lost(&self) -> u64 {
+        let unkept = self.dropped().saturating_sub(self.dead_lettered());
+        unkept + self.displaced() + self.in_process()
     }
 
     /// Items that are left on disk for the next start.
@@ -260,13 +293,20 @@ impl Serialize for Counts {
             .filter(|(_, items)| *items > 0)
             .map(|(reason, items)| (reason.name(), items))
             .collect();
-        let mut out = serializer.serialize_struct("Counts", 7)?;
+        // What only a queue on disk has stands there only where it is not nought.
+        let on_disk = [
+            ("recovered", self.recovered),
+            ("dead_lettered", self.dead_lettered),
+            ("kept", self.kept),
+        ];
+        let mut out = serializer.serialize_struct("Counts", 8)?;
         out.serialize_field("received", &self.received)?;
         out.serialize_field("delivered", &self.delivered)?;
         out.serialize_field("rejected", &self.rejected)?;
         out.serialize_field("dropped", &dropped)?;
-        out.serialize_field("dead_lettered", &self.dead_lettered)?;
-        out.serialize_field("kept", &self.kept)?;
+        for (column, items) in on_disk.into_iter().filter(|(_, items)| *items > 0) {
+            out.serialize_field(column, &items)?;
+        }
         out.serialize_field("in_process", &self.in_process)?;
         out.end()
     }
@@ -286,6 +326,22 @@ mod tests {
         let counts = account.counts();
         assert!(counts.balances());
         assert_eq!(counts.in_process, 3);
+    }
+
+    #[test]
+    fn what_stands_in_the_dead_letters_or_is_kept_is_not_lost() {
+        let ledger = Ledger::default();
+        let account = &ledger.accounts("out")[Signal::Logs as usize];
+        account.receive(20);
+        account.settle(5, Fate::Delivered);
+        account.settle(4, Fate::Dropped(Reason::Permanent));
+        account.settle(3, Fate::Kept);
+        account.settle(2, Fate::Dropped(Reason::QueueFull));
+        assert_eq!(ledger.snapshot().lost(), 4 + 2 + 6);
+        account.dead_letter(4);
+        assert_eq!(ledger.snapshot().lost(), 2 + 6);
+        ledger.displace(Signal::Logs, 1);
+        assert_eq!(ledger.snapshot().lost(), 1 + 2 + 6);
     }
 
     #[test]

@@ -7,11 +7,11 @@ use super::Site;
 use super::endpoint::{self, Form};
 use crate::config::problem::Findings;
 use crate::config::tree::Node;
-use crate::delivery::config::{BatchConfig, LaneConfig, QueueConfig, WhenFull};
+use crate::delivery::config::{BatchConfig, LaneConfig, QueueConfig, QueueKind, WhenFull};
 use crate::exporters::ExporterConfig;
 use crate::receivers::ReceiverConfig;
 use crate::receivers::otlp::OtlpConfig;
-use crate::units;
+use crate::units::{self, ByteSize};
 
 /// Checks a receiver by itself.
 pub(in crate::config) fn receiver(config: &ReceiverConfig, node: &Node, findings: &mut Findings) {
@@ -117,10 +117,11 @@ pub(in crate::config) fn lane(config: &LaneConfig, node: &Node, findings: &mut F
 
 fn sizes(queue: &QueueConfig, batch: &BatchConfig, site: &mut Site<'_>) {
     let (queue_path, batch_path) = (&["queue", "max_bytes"], &["batch", "max_bytes"]);
-    let (queue_zero, batch_zero) = (queue.max_bytes.0 == 0, batch.max_bytes.0 == 0);
+    let max_bytes = queue.max_bytes();
+    let (queue_zero, batch_zero) = (max_bytes.0 == 0, batch.max_bytes.0 == 0);
     site.not_zero(queue_zero, queue_path, "nothing would ever fit");
     site.not_zero(batch_zero, batch_path, "nothing would ever be sent");
-    if queue.max_bytes < batch.max_bytes && !queue_zero {
+    if max_bytes < batch.max_bytes && !queue_zero {
         // Points at the one that is written, where only one is.
         let path = match site.node.states(queue_path) {
             true => queue_path,
@@ -129,12 +130,21 @@ fn sizes(queue: &QueueConfig, batch: &BatchConfig, site: &mut Site<'_>) {
         let sentence = format!(
             "`queue.max_bytes`{} is smaller than `batch.max_bytes`{}, so that no full batch \
              would ever fit: raise the one or lower the other",
-            site.shown(queue_path, &queue.max_bytes),
+            site.shown(queue_path, &max_bytes),
             site.shown(batch_path, &batch.max_bytes)
         );
         site.problem(path, &[queue_path, batch_path], sentence);
+    } else if queue.kind != QueueKind::Memory && max_bytes < LEAST_ON_DISK {
+        let sentence = format!(
+            "a queue on disk wants {LEAST_ON_DISK} or more: it is kept in files of 8 MiB, and \
+             space is given back a file at a time"
+        );
+        site.problem(queue_path, &[], sentence);
     }
 }
+
+/// A queue on disk of fewer files than this would be full of what is settled.
+const LEAST_ON_DISK: ByteSize = ByteSize::mib(64);
 
 fn acknowledged(config: &LaneConfig, site: &mut Site<'_>) {
     let word = match config.queue.when_full {

@@ -116,13 +116,20 @@ fn acknowledgement(tree: &Node, config: &Config, name: &str, findings: &mut Find
     let (Some(place), Some(_)) = (tree.place(&path), tree.place(&["intake", "acknowledge"])) else {
         return;
     };
-    match config.intake.acknowledge {
-        Acknowledge::Delivered => findings.problem(
+    let word = match config.acknowledge() {
+        Acknowledge::Delivered => "delivered",
+        Acknowledge::Stored => "stored",
+        Acknowledge::Queued => "",
+    };
+    match word {
+        "delivered" | "stored" => findings.problem(
             place,
-            "no exporter here is required, so that `acknowledge = \"delivered\"` would wait for \
-             none of them: leave `required = false` out for at least one",
+            format!(
+                "no exporter here is required, so that `acknowledge = {word:?}` would wait for \
+                 none of them: leave `required = false` out for at least one"
+            ),
         ),
-        Acknowledge::Queued => findings.warning(
+        _ => findings.warning(
             place,
             "no exporter here is required, so that a success answer promises nothing",
         ),

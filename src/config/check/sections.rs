@@ -2,10 +2,12 @@
 
 use super::Site;
 use super::endpoint::{self, Address};
+use crate::batch::Priority;
 use crate::config::Config;
 use crate::config::problem::Findings;
 use crate::config::tree::{Node, Origin};
-use crate::intake::MemoryBudget;
+use crate::delivery::config::QueueKind;
+use crate::intake::{Acknowledge, MemoryBudget};
 use crate::receivers::ReceiverConfig;
 use crate::units::ByteSize;
 
@@ -28,7 +30,44 @@ pub(in crate::config) fn sections(tree: &Node, config: &Config, findings: &mut F
         "whatever waits would be dropped at once",
     );
     budget(config, &mut site);
+    storage(config, &mut site);
+    priority(config, &mut site);
     collisions(tree, config, findings);
+}
+
+/// What is to be on disk needs a folder, and success can mean `stored` only where all is.
+fn storage(config: &Config, site: &mut Site<'_>) {
+    site.not_zero(
+        config.storage.sync_interval.is_zero(),
+        &["storage", "sync_interval"],
+        "use `fsync = \"always\"` to sync each write before it is acknowledged",
+    );
+    let directory = &config.storage.directory;
+    site.forbid(
+        directory.as_ref().is_some_and(|d| d.as_os_str().is_empty()),
+        &["storage", "directory"],
+        "`directory` is empty: name a folder that only otlpd writes to",
+    );
+    for (name, entry) in &config.exporters {
+        let kind = entry.lane.queue.kind;
+        if directory.is_none() && kind != QueueKind::Memory {
+            let sentence = format!(
+                "a queue of kind {:?} needs a folder: add [storage] with `directory`",
+                kind.name()
+            );
+            site.problem(&["exporters", name, "queue", "kind"], &[], sentence);
+        }
+    }
+    if config.intake.acknowledge == Some(Acknowledge::Stored)
+        && let Some(name) = config.required_off_disk().next()
+    {
+        let sentence = format!(
+            "`acknowledge = \"stored\"` promises that data is on disk, but the queue of \
+             exporters.{name} is not: give it `queue = {{ kind = \"disk\" }}`, or make it \
+             `required = false`"
+        );
+        site.problem(&["intake", "acknowledge"], &[], sentence);
+    }
 }
 
 fn budget(config: &Config, site: &mut Site<'_>) {
@@ -51,7 +90,8 @@ fn greedy_lanes(budget: ByteSize, config: &Config, site: &mut Site<'_>) {
         let origin = site.node.place(&["exporters", name]);
         if let Some(origin) = origin
             && !lane.required
-            && lane.queue.max_bytes >= budget
+            && lane.queue.kind == QueueKind::Memory
+            && lane.queue.max_bytes() >= budget
         {
             site.findings.warning(
                 origin,
@@ -102,6 +142,33 @@ fn over_budget(budget: ByteSize, limit_path: &[&str], site: &mut Site<'_>) {
                  default"
             ),
         );
+    }
+}
+
+fn priority(config: &Config, site: &mut Site<'_>) {
+    let Some(priority) = &config.priority else {
+        return;
+    };
+    header(&priority.header, &["priority", "header"], site);
+    for class in Priority::ALL {
+        site.not_zero(
+            priority.weights.of(class) == 0,
+            &["priority", "weights", class.name()],
+            "what is of this class would wait for ever while there is anything else",
+        );
+    }
+    for (index, rule) in priority.rules.iter().enumerate() {
+        if let Err(problem) = rule.check() {
+            let sentence = format!("the rule {} {problem}", index + 1);
+            site.problem(&["priority", "rules"], &[], sentence);
+        }
+    }
+}
+
+fn header(name: &str, path: &[&str], site: &mut Site<'_>) {
+    if http::HeaderName::from_bytes(name.as_bytes()).is_err() {
+        let sentence = "`header` wants the name of a header, such as \"x-scope-orgid\"";
+        site.problem(path, &[], sentence);
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard};
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
 use prost::Message;
@@ -16,6 +17,7 @@ use crate::delivery::batcher::Limits;
 use crate::delivery::config::{
     BatchConfig, BreakerConfig, LaneConfig, QueueConfig, RetryConfig, WhenFull,
 };
+use crate::delivery::lane::{Place, Spot};
 use crate::otlp::Signal;
 use crate::receipt::{Settled, Settlement};
 use crate::shutdown::Trigger;
@@ -190,7 +192,19 @@ fn logs(records: usize) -> Batch {
 
 impl Running {
     fn push(&self, batch: Batch) {
-        assert!(self.lane.push(batch, None, None));
+        assert!(self.offer(batch, None));
+    }
+
+    /// What a batch goes through on its way into a lane that refuses nobody.
+    fn offer(&self, batch: Batch, settlement: Option<&Arc<Settlement>>) -> bool {
+        // In memory it never waits.
+        let place = self.lane.make_room(&batch).now_or_never().unwrap();
+        let spot = match place {
+            Some(Place::Memory(room)) => Spot::Memory(room),
+            Some(Place::Disk(_)) => panic!("this lane has no disk"),
+            None => Spot::Nowhere(Reason::QueueFull),
+        };
+        self.lane.push(batch, spot, settlement)
     }
 
     fn counts(&self) -> Counts {
@@ -328,7 +342,7 @@ async fn at_the_deadline_of_the_drain_the_rest_is_dropped_and_counted() {
     assert_eq!(running.dropped(Reason::Shutdown), 2 + 3);
     assert_eq!(running.counts().delivered, 1);
     assert!(
-        !running.lane.push(batch(4, 100), None, None),
+        !running.offer(batch(4, 100), None),
         "a closed lane takes nothing"
     );
     assert_eq!(running.counts().received, 6, "and counts nothing");
@@ -381,8 +395,9 @@ fn full_at(max_bytes: u64, when_full: WhenFull) -> LaneConfig {
         max_in_flight: 1,
         timeout: 10 * SECOND,
         queue: QueueConfig {
-            max_bytes: ByteSize(max_bytes),
+            max_bytes: Some(ByteSize(max_bytes)),
             when_full: Some(when_full),
+            ..QueueConfig::default()
         },
         ..config()
     }
@@ -441,7 +456,7 @@ async fn a_request_above_the_limits_leaves_in_parts_and_is_settled_once() {
     };
     let running = start(config, &[Answer::Retry(None)], Answer::Take);
     let settlement = Arc::<Settlement>::default();
-    assert!(running.lane.push(logs(25), None, Some(&settlement)));
+    assert!(running.offer(logs(25), Some(&settlement)));
     assert_eq!(settlement.wait().await, Settled::Delivered);
     let mut items = running.destination.items();
     items.sort_unstable();
@@ -461,7 +476,7 @@ async fn an_item_above_the_limits_is_given_up_alone() {
     };
     let running = start(config, &[], Answer::Take);
     let settlement = Arc::<Settlement>::default();
-    assert!(running.lane.push(logs(3), None, Some(&settlement)));
+    assert!(running.offer(logs(3), Some(&settlement)));
     assert_eq!(settlement.wait().await, Settled::Refused);
     assert_eq!(running.dropped(Reason::TooLarge), 3);
     assert!(running.destination.calls().is_empty());
@@ -563,54 +578,137 @@ async fn linger_ends_when_a_request_is_full_by_bytes_or_by_items() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn one_poisonous_request_of_many_is_refused_alone() {
-    let config = LaneConfig {
-        max_in_flight: 1,
-        ..config()
-    };
-    let first = [Answer::TakeAfter(SECOND)];
-    let running = start(config, &first, Answer::RefuseChunk(13));
-    running.push(batch(1, 100));
-    running.called(1).await;
-    let clients: Vec<_> = (0..100)
-        .map(|client| {
-            let bytes = if client == 41 { 13 } else { 100 };
+/// Pushes a request for each flag, poisonous or not; which of their clients were refused.
+async fn refused_of(running: &Running, poisonous: impl Iterator<Item = bool>) -> Vec<usize> {
+    let clients: Vec<_> = poisonous
+        .map(|poisonous| {
+            let bytes = if poisonous { 13 } else { 100 };
             let settlement = Arc::<Settlement>::default();
-            let pushed = running.lane.push(batch(1, bytes), None, Some(&settlement));
+            let pushed = running.offer(batch(1, bytes), Some(&settlement));
             assert!(pushed);
             settlement
         })
         .collect();
+    let mut refused = Vec::new();
     for (client, settlement) in clients.iter().enumerate() {
-        let expected = match client {
-            41 => Settled::Refused,
-            _ => Settled::Delivered,
-        };
-        assert_eq!(settlement.wait().await, expected, "client {client}");
+        if settlement.wait().await == Settled::Refused {
+            refused.push(client);
+        }
     }
-    assert_eq!(running.dropped(Reason::Permanent), 1);
-    assert_eq!(running.counts().delivered, 100);
-    assert!(running.destination.calls().len() < 2 + 2 * 8);
+    // What took the places has landed too.
+    sleep(SECOND).await;
     assert_eq!(running.lane.room().used(), 0);
+    refused
+}
+
+/// A lane whose places in flight are all taken for a second, so that what is pushed meanwhile is
+/// merged.
+async fn merging(max_in_flight: usize, then: Answer) -> Running {
+    let config = LaneConfig {
+        max_in_flight,
+        ..config()
+    };
+    let hold = vec![Answer::TakeAfter(SECOND); max_in_flight];
+    let running = start(config, &hold, then);
+    for _ in 0..max_in_flight {
+        running.push(unmerged(100));
+    }
+    running.called(max_in_flight).await;
+    running
+}
+
+/// A request that goes alone.
+fn unmerged(bytes: usize) -> Batch {
+    Batch {
+        signal: Signal::Profiles,
+        ..batch(1, bytes)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_poisonous_request_among_a_thousand_is_refused_alone() {
+    for place in [0, 1, 499, 500, 617, 999] {
+        for max_in_flight in [1, 8] {
+            let running = merging(max_in_flight, Answer::RefuseChunk(13)).await;
+            let poisonous = (0..1000).map(|client| client == place);
+            assert_eq!(refused_of(&running, poisonous).await, [place]);
+            assert_eq!(running.dropped(Reason::Permanent), 1);
+            // The merged one, and two for each of log2(1000) halvings.
+            let calls = running.destination.calls().len() - max_in_flight;
+            assert!(calls <= 1 + 2 * 10, "{calls} for {place}");
+            assert!(running.lane.stats.snapshot().bisections <= 10);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn several_poisonous_requests_are_found_wherever_they_lie() {
+    let patterns: [&dyn Fn(usize) -> bool; 5] = [
+        &|client| client < 20,
+        &|client| (490..510).contains(&client),
+        &|client| client >= 980,
+        &|client| client % 50 == 7,
+        &|client| client % 333 == 0 || client % 333 == 1,
+    ];
+    for (index, is_poisonous) in patterns.iter().enumerate() {
+        let running = merging(1, Answer::RefuseChunk(13)).await;
+        let expected: Vec<_> = (0..1000).filter(|client| is_poisonous(*client)).collect();
+        let refused = refused_of(&running, (0..1000).map(is_poisonous)).await;
+        assert_eq!(refused, expected, "pattern {index}");
+        let calls = running.destination.calls().len();
+        assert!(calls <= 2 + 2 * 10 * expected.len(), "{calls} of {index}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_search_among_too_many_poisonous_requests_ends() {
+    let running = merging(1, Answer::RefuseChunk(13)).await;
+    let refused = refused_of(&running, (0..1000).map(|client| client % 2 == 0)).await;
+    assert!(refused.len() > 500, "some good ones go with the bad");
+    assert!(refused.len() < 900, "but not all: {}", refused.len());
+    let calls = running.destination.calls().len();
+    assert!(calls <= 2 + 2 * 10 * 32, "{calls}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_destination_that_refuses_everything_is_not_asked_request_by_request() {
-    let config = LaneConfig {
-        max_in_flight: 1,
-        ..config()
-    };
-    let running = start(config, &[Answer::TakeAfter(SECOND)], Answer::Refuse);
-    running.push(batch(1, 100));
-    running.called(1).await;
-    for _ in 0..1000 {
+    for (requests, most) in [(2, 3), (4, 7), (16, 17), (1000, 41)] {
+        let running = merging(1, Answer::Refuse).await;
+        let refused = refused_of(&running, (0..requests).map(|_| true)).await;
+        assert_eq!(refused.len(), requests);
+        let calls = running.destination.calls().len() - 1;
+        assert!(calls <= most, "{calls} for {requests}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_success_of_others_does_not_prolong_a_search_in_vain() {
+    let running = merging(2, Answer::RefuseChunk(100)).await;
+    for _ in 0..256 {
         running.push(batch(1, 100));
     }
+    // They are taken, between the parts of what is refused.
+    for _ in 0..256 {
+        running.push(unmerged(50));
+    }
     running.settled().await;
-    assert_eq!(running.dropped(Reason::Permanent), 1000);
-    let calls = running.destination.calls().len();
-    assert!(calls <= 2 + 2 * MOST_HALVINGS as usize, "{calls}");
+    let refused = running.dropped(Reason::Permanent);
+    assert_eq!(refused, 256);
+    let calls = running.destination.calls();
+    let in_vain = calls.iter().filter(|call| call.bytes % 100 == 0).count();
+    assert!(in_vain <= 2 + 1 + 4 * 8, "{in_vain}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_search_goes_on_after_failures_of_another_kind() {
+    let running = merging(1, Answer::RefuseChunk(13)).await;
+    running.destination.script.lock().unwrap().extend([
+        Answer::Refuse,
+        Answer::Retry(None),
+        Answer::Retry(Some(SECOND)),
+    ]);
+    let refused = refused_of(&running, (0..100).map(|client| client == 41)).await;
+    assert_eq!(refused, [41]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,48 +3,10 @@
 
 use super::Signal;
 
-/// One type of message.
-#[derive(Debug)]
-pub struct Message {
-    /// The fields that we know.
-    pub fields: &'static [Field],
-}
+mod field;
 
-/// One field of a message.
-#[derive(Debug)]
-pub struct Field {
-    /// Its number on the wire.
-    pub number: u32,
-    /// Its name in the `.proto` file.
-    pub name: &'static str,
-    /// Whether it is a list, which scalars may then have packed.
-    pub repeated: bool,
-    /// What it holds.
-    pub kind: Kind,
-}
-
-/// What a field holds.
-#[derive(Clone, Copy, Debug)]
-pub enum Kind {
-    /// Any number that is written as a varint.
-    Varint,
-    /// Four bytes.
-    Fixed32,
-    /// Eight bytes.
-    Fixed64,
-    /// UTF-8.
-    String,
-    /// Anything.
-    Bytes,
-    /// This many bytes, or none.
-    Id(u8),
-    /// A message.
-    Message(&'static Message),
-    /// A message on the way down to the items.
-    Level(&'static Message),
-    /// A message that is counted.
-    Item(&'static Message),
-}
+pub use field::{Field, Key, Kind, Message, Presence, Type};
+use field::{many, member, one, optional};
 
 /// The request message of a signal.
 pub const fn request(signal: Signal) -> &'static Message {
@@ -70,64 +32,49 @@ pub fn attributes_tag(item: &Message) -> u32 {
     field.map_or(0, |field| field.number << 3 | super::wire::DELIMITED)
 }
 
-const fn one(number: u32, name: &'static str, kind: Kind) -> Field {
-    Field {
-        number,
-        name,
-        repeated: false,
-        kind,
-    }
-}
-
-const fn many(number: u32, name: &'static str, kind: Kind) -> Field {
-    Field {
-        number,
-        name,
-        repeated: true,
-        kind,
-    }
-}
-
-use Kind::{Bytes, Fixed32, Fixed64, Id, Item, Level, String, Varint};
+use Type::{
+    Bool, Bytes, Double, Enum, Fixed32, Fixed64, Id, Int32, Int64, Item, Level, Sfixed64, Sint32,
+    String, Uint32, Uint64,
+};
 
 static ANY_VALUE: Message = Message {
     fields: &[
-        one(1, "string_value", String),
-        one(2, "bool_value", Varint),
-        one(3, "int_value", Varint),
-        one(4, "double_value", Fixed64),
-        one(5, "array_value", Kind::Message(&ARRAY_VALUE)),
-        one(6, "kvlist_value", Kind::Message(&KEY_VALUE_LIST)),
-        one(7, "bytes_value", Bytes),
-        one(8, "string_value_strindex", Varint),
+        member(1, "string_value", String),
+        member(2, "bool_value", Bool),
+        member(3, "int_value", Int64),
+        member(4, "double_value", Double),
+        member(5, "array_value", Type::Message(&ARRAY_VALUE)),
+        member(6, "kvlist_value", Type::Message(&KEY_VALUE_LIST)),
+        member(7, "bytes_value", Bytes),
+        member(8, "string_value_strindex", Int32),
     ],
 };
 static ARRAY_VALUE: Message = Message {
-    fields: &[many(1, "values", Kind::Message(&ANY_VALUE))],
+    fields: &[many(1, "values", Type::Message(&ANY_VALUE))],
 };
 static KEY_VALUE_LIST: Message = Message {
-    fields: &[many(1, "values", Kind::Message(&KEY_VALUE))],
+    fields: &[many(1, "values", Type::Message(&KEY_VALUE))],
 };
 static KEY_VALUE: Message = Message {
     fields: &[
         one(1, "key", String),
-        one(2, "value", Kind::Message(&ANY_VALUE)),
-        one(3, "key_strindex", Varint),
+        one(2, "value", Type::Message(&ANY_VALUE)),
+        one(3, "key_strindex", Int32),
     ],
 };
 static SCOPE: Message = Message {
     fields: &[
         one(1, "name", String),
         one(2, "version", String),
-        many(3, "attributes", Kind::Message(&KEY_VALUE)),
-        one(4, "dropped_attributes_count", Varint),
+        many(3, "attributes", Type::Message(&KEY_VALUE)),
+        one(4, "dropped_attributes_count", Uint32),
     ],
 };
 static RESOURCE: Message = Message {
     fields: &[
-        many(1, "attributes", Kind::Message(&KEY_VALUE)),
-        one(2, "dropped_attributes_count", Varint),
-        many(3, "entity_refs", Kind::Message(&ENTITY_REF)),
+        many(1, "attributes", Type::Message(&KEY_VALUE)),
+        one(2, "dropped_attributes_count", Uint32),
+        many(3, "entity_refs", Type::Message(&ENTITY_REF)),
     ],
 };
 static ENTITY_REF: Message = Message {
@@ -144,14 +91,14 @@ static TRACES: Message = Message {
 };
 static RESOURCE_SPANS: Message = Message {
     fields: &[
-        one(1, "resource", Kind::Message(&RESOURCE)),
+        one(1, "resource", Type::Message(&RESOURCE)),
         many(2, "scope_spans", Level(&SCOPE_SPANS)),
         one(3, "schema_url", String),
     ],
 };
 static SCOPE_SPANS: Message = Message {
     fields: &[
-        one(1, "scope", Kind::Message(&SCOPE)),
+        one(1, "scope", Type::Message(&SCOPE)),
         many(2, "spans", Item(&SPAN)),
         one(3, "schema_url", String),
     ],
@@ -163,16 +110,16 @@ static SPAN: Message = Message {
         one(3, "trace_state", String),
         one(4, "parent_span_id", Id(8)),
         one(5, "name", String),
-        one(6, "kind", Varint),
+        one(6, "kind", Enum),
         one(7, "start_time_unix_nano", Fixed64),
         one(8, "end_time_unix_nano", Fixed64),
-        many(9, "attributes", Kind::Message(&KEY_VALUE)),
-        one(10, "dropped_attributes_count", Varint),
-        many(11, "events", Kind::Message(&EVENT)),
-        one(12, "dropped_events_count", Varint),
-        many(13, "links", Kind::Message(&LINK)),
-        one(14, "dropped_links_count", Varint),
-        one(15, "status", Kind::Message(&STATUS)),
+        many(9, "attributes", Type::Message(&KEY_VALUE)),
+        one(10, "dropped_attributes_count", Uint32),
+        many(11, "events", Type::Message(&EVENT)),
+        one(12, "dropped_events_count", Uint32),
+        many(13, "links", Type::Message(&LINK)),
+        one(14, "dropped_links_count", Uint32),
+        one(15, "status", Type::Message(&STATUS)),
         one(16, "flags", Fixed32),
     ],
 };
@@ -180,8 +127,8 @@ static EVENT: Message = Message {
     fields: &[
         one(1, "time_unix_nano", Fixed64),
         one(2, "name", String),
-        many(3, "attributes", Kind::Message(&KEY_VALUE)),
-        one(4, "dropped_attributes_count", Varint),
+        many(3, "attributes", Type::Message(&KEY_VALUE)),
+        one(4, "dropped_attributes_count", Uint32),
     ],
 };
 static LINK: Message = Message {
@@ -189,13 +136,13 @@ static LINK: Message = Message {
         one(1, "trace_id", Id(16)),
         one(2, "span_id", Id(8)),
         one(3, "trace_state", String),
-        many(4, "attributes", Kind::Message(&KEY_VALUE)),
-        one(5, "dropped_attributes_count", Varint),
+        many(4, "attributes", Type::Message(&KEY_VALUE)),
+        one(5, "dropped_attributes_count", Uint32),
         one(6, "flags", Fixed32),
     ],
 };
 static STATUS: Message = Message {
-    fields: &[one(2, "message", String), one(3, "code", Varint)],
+    fields: &[one(2, "message", String), one(3, "code", Enum)],
 };
 
 static LOGS: Message = Message {
@@ -203,14 +150,14 @@ static LOGS: Message = Message {
 };
 static RESOURCE_LOGS: Message = Message {
     fields: &[
-        one(1, "resource", Kind::Message(&RESOURCE)),
+        one(1, "resource", Type::Message(&RESOURCE)),
         many(2, "scope_logs", Level(&SCOPE_LOGS)),
         one(3, "schema_url", String),
     ],
 };
 static SCOPE_LOGS: Message = Message {
     fields: &[
-        one(1, "scope", Kind::Message(&SCOPE)),
+        one(1, "scope", Type::Message(&SCOPE)),
         many(2, "log_records", Item(&LOG_RECORD)),
         one(3, "schema_url", String),
     ],
@@ -218,11 +165,11 @@ static SCOPE_LOGS: Message = Message {
 static LOG_RECORD: Message = Message {
     fields: &[
         one(1, "time_unix_nano", Fixed64),
-        one(2, "severity_number", Varint),
+        one(2, "severity_number", Enum),
         one(3, "severity_text", String),
-        one(5, "body", Kind::Message(&ANY_VALUE)),
-        many(6, "attributes", Kind::Message(&KEY_VALUE)),
-        one(7, "dropped_attributes_count", Varint),
+        one(5, "body", Type::Message(&ANY_VALUE)),
+        many(6, "attributes", Type::Message(&KEY_VALUE)),
+        one(7, "dropped_attributes_count", Uint32),
         one(8, "flags", Fixed32),
         one(9, "trace_id", Id(16)),
         one(10, "span_id", Id(8)),
@@ -236,14 +183,14 @@ static METRICS: Message = Message {
 };
 static RESOURCE_METRICS: Message = Message {
     fields: &[
-        one(1, "resource", Kind::Message(&RESOURCE)),
+        one(1, "resource", Type::Message(&RESOURCE)),
         many(2, "scope_metrics", Level(&SCOPE_METRICS)),
         one(3, "schema_url", String),
     ],
 };
 static SCOPE_METRICS: Message = Message {
     fields: &[
-        one(1, "scope", Kind::Message(&SCOPE)),
+        one(1, "scope", Type::Message(&SCOPE)),
         many(2, "metrics", Level(&METRIC)),
         one(3, "schema_url", String),
     ],
@@ -253,12 +200,12 @@ static METRIC: Message = Message {
         one(1, "name", String),
         one(2, "description", String),
         one(3, "unit", String),
-        one(5, "gauge", Level(&GAUGE)),
-        one(7, "sum", Level(&SUM)),
-        one(9, "histogram", Level(&HISTOGRAM)),
-        one(10, "exponential_histogram", Level(&EXPONENTIAL)),
-        one(11, "summary", Level(&SUMMARY)),
-        many(12, "metadata", Kind::Message(&KEY_VALUE)),
+        member(5, "gauge", Level(&GAUGE)),
+        member(7, "sum", Level(&SUM)),
+        member(9, "histogram", Level(&HISTOGRAM)),
+        member(10, "exponential_histogram", Level(&EXPONENTIAL)),
+        member(11, "summary", Level(&SUMMARY)),
+        many(12, "metadata", Type::Message(&KEY_VALUE)),
     ],
 };
 static GAUGE: Message = Message {
@@ -267,20 +214,20 @@ static GAUGE: Message = Message {
 static SUM: Message = Message {
     fields: &[
         many(1, "data_points", Item(&NUMBER_POINT)),
-        one(2, "aggregation_temporality", Varint),
-        one(3, "is_monotonic", Varint),
+        one(2, "aggregation_temporality", Enum),
+        one(3, "is_monotonic", Bool),
     ],
 };
 static HISTOGRAM: Message = Message {
     fields: &[
         many(1, "data_points", Item(&HISTOGRAM_POINT)),
-        one(2, "aggregation_temporality", Varint),
+        one(2, "aggregation_temporality", Enum),
     ],
 };
 static EXPONENTIAL: Message = Message {
     fields: &[
         many(1, "data_points", Item(&EXPONENTIAL_POINT)),
-        one(2, "aggregation_temporality", Varint),
+        one(2, "aggregation_temporality", Enum),
     ],
 };
 static SUMMARY: Message = Message {
@@ -290,11 +237,11 @@ static NUMBER_POINT: Message = Message {
     fields: &[
         one(2, "start_time_unix_nano", Fixed64),
         one(3, "time_unix_nano", Fixed64),
-        one(4, "as_double", Fixed64),
-        many(5, "exemplars", Kind::Message(&EXEMPLAR)),
-        one(6, "as_int", Fixed64),
-        many(7, "attributes", Kind::Message(&KEY_VALUE)),
-        one(8, "flags", Varint),
+        member(4, "as_double", Double),
+        many(5, "exemplars", Type::Message(&EXEMPLAR)),
+        member(6, "as_int", Sfixed64),
+        many(7, "attributes", Type::Message(&KEY_VALUE)),
+        one(8, "flags", Uint32),
     ],
 };
 static HISTOGRAM_POINT: Message = Message {
@@ -302,59 +249,59 @@ static HISTOGRAM_POINT: Message = Message {
         one(2, "start_time_unix_nano", Fixed64),
         one(3, "time_unix_nano", Fixed64),
         one(4, "count", Fixed64),
-        one(5, "sum", Fixed64),
+        optional(5, "sum", Double),
         many(6, "bucket_counts", Fixed64),
-        many(7, "explicit_bounds", Fixed64),
-        many(8, "exemplars", Kind::Message(&EXEMPLAR)),
-        many(9, "attributes", Kind::Message(&KEY_VALUE)),
-        one(10, "flags", Varint),
-        one(11, "min", Fixed64),
-        one(12, "max", Fixed64),
+        many(7, "explicit_bounds", Double),
+        many(8, "exemplars", Type::Message(&EXEMPLAR)),
+        many(9, "attributes", Type::Message(&KEY_VALUE)),
+        one(10, "flags", Uint32),
+        optional(11, "min", Double),
+        optional(12, "max", Double),
     ],
 };
 static EXPONENTIAL_POINT: Message = Message {
     fields: &[
-        many(1, "attributes", Kind::Message(&KEY_VALUE)),
+        many(1, "attributes", Type::Message(&KEY_VALUE)),
         one(2, "start_time_unix_nano", Fixed64),
         one(3, "time_unix_nano", Fixed64),
         one(4, "count", Fixed64),
-        one(5, "sum", Fixed64),
-        one(6, "scale", Varint),
+        optional(5, "sum", Double),
+        one(6, "scale", Sint32),
         one(7, "zero_count", Fixed64),
-        one(8, "positive", Kind::Message(&BUCKETS)),
-        one(9, "negative", Kind::Message(&BUCKETS)),
-        one(10, "flags", Varint),
-        many(11, "exemplars", Kind::Message(&EXEMPLAR)),
-        one(12, "min", Fixed64),
-        one(13, "max", Fixed64),
-        one(14, "zero_threshold", Fixed64),
+        one(8, "positive", Type::Message(&BUCKETS)),
+        one(9, "negative", Type::Message(&BUCKETS)),
+        one(10, "flags", Uint32),
+        many(11, "exemplars", Type::Message(&EXEMPLAR)),
+        optional(12, "min", Double),
+        optional(13, "max", Double),
+        one(14, "zero_threshold", Double),
     ],
 };
 static BUCKETS: Message = Message {
-    fields: &[one(1, "offset", Varint), many(2, "bucket_counts", Varint)],
+    fields: &[one(1, "offset", Sint32), many(2, "bucket_counts", Uint64)],
 };
 static SUMMARY_POINT: Message = Message {
     fields: &[
         one(2, "start_time_unix_nano", Fixed64),
         one(3, "time_unix_nano", Fixed64),
         one(4, "count", Fixed64),
-        one(5, "sum", Fixed64),
-        many(6, "quantile_values", Kind::Message(&QUANTILE)),
-        many(7, "attributes", Kind::Message(&KEY_VALUE)),
-        one(8, "flags", Varint),
+        one(5, "sum", Double),
+        many(6, "quantile_values", Type::Message(&QUANTILE)),
+        many(7, "attributes", Type::Message(&KEY_VALUE)),
+        one(8, "flags", Uint32),
     ],
 };
 static QUANTILE: Message = Message {
-    fields: &[one(1, "quantile", Fixed64), one(2, "value", Fixed64)],
+    fields: &[one(1, "quantile", Double), one(2, "value", Double)],
 };
 static EXEMPLAR: Message = Message {
     fields: &[
         one(2, "time_unix_nano", Fixed64),
-        one(3, "as_double", Fixed64),
+        member(3, "as_double", Double),
         one(4, "span_id", Id(8)),
         one(5, "trace_id", Id(16)),
-        one(6, "as_int", Fixed64),
-        many(7, "filtered_attributes", Kind::Message(&KEY_VALUE)),
+        member(6, "as_int", Sfixed64),
+        many(7, "filtered_attributes", Type::Message(&KEY_VALUE)),
     ],
 };
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::json;
 
-mod base64;
+pub(in crate::otlp) mod base64;
 mod code;
 mod headers;
 mod verdict;

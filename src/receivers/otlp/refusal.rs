@@ -129,8 +129,8 @@ fn words(why: Refusal) -> &'static str {
         Refusal::Budget => "the memory budget is spent; try again later",
         Refusal::TooManyHeld => "too many requests wait already; try again later",
         Refusal::QueueFull => "the queue of a destination is full; try again later",
-        Refusal::BreakerOpen => "a destination does not answer; try again later",
         Refusal::Draining => "shutting down; try again later",
         Refusal::NotDelivered => "not delivered in time; try again later",
+        Refusal::NotStored => "the disk does not take it for now; try again later",
     }
 }

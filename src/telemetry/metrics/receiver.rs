@@ -17,12 +17,12 @@ pub enum Refusal {
     TooManyHeld,
     /// The queue of a required lane is full.
     QueueFull,
-    /// The breaker of a required lane is open.
-    BreakerOpen,
     /// otlpd is stopping.
     Draining,
     /// `acknowledge = "delivered"`, and a destination does not have it.
     NotDelivered,
+    /// The disk did not take it within the time that the client waits.
+    NotStored,
 }
 
 impl Refusal {
@@ -31,9 +31,9 @@ impl Refusal {
         Self::Budget,
         Self::TooManyHeld,
         Self::QueueFull,
-        Self::BreakerOpen,
         Self::Draining,
         Self::NotDelivered,
+        Self::NotStored,
     ];
 
     /// The word for it in metric labels and logs.
@@ -42,9 +42,9 @@ impl Refusal {
             Self::Budget => "budget",
             Self::TooManyHeld => "too_many_held",
             Self::QueueFull => "queue_full",
-            Self::BreakerOpen => "breaker_open",
             Self::Draining => "draining",
             Self::NotDelivered => "not_delivered",
+            Self::NotStored => "not_stored",
         }
     }
 }

@@ -136,8 +136,8 @@ single! {
          again).";
     RECEIVER_REFUSED_REQUESTS: Kind::Counter,
         "otlpd_receiver_refused_requests" "" ["receiver", "transport", "reason"]
-        "Requests that were refused: budget, too_many_held, queue_full, breaker_open, draining \
-         or not_delivered.";
+        "Requests that were refused: budget, too_many_held, queue_full, draining, \
+         not_delivered or not_stored.";
     RECEIVER_FAULTY_REQUESTS: Kind::Counter,
         "otlpd_receiver_faulty_requests" "" ["receiver", "transport", "reason"]
         "Requests at fault: malformed, compression, encoding, media_type, too_large, framing, \
@@ -185,10 +185,17 @@ single! {
         "Age of the oldest that waits in the queue.";
     EXPORTER_QUEUE_FULL: Kind::Gauge, "otlpd_exporter_queue_full" "" ["exporter"]
         "1 while batches find no room in the queue, else 0.";
+    EXPORTER_DISK_BYTES: Kind::Gauge, "otlpd_exporter_queue_disk_bytes" "bytes" ["exporter"]
+        "What the queue takes on disk.";
+    EXPORTER_DISK_FAILS: Kind::Gauge, "otlpd_exporter_queue_disk_fails" "" ["exporter"]
+        "1 while the disk does not take what is written to the queue, else 0.";
     EXPORTER_ATTEMPTS: Kind::Counter, "otlpd_exporter_attempts" "" ["exporter"]
         "Attempts to deliver.";
     EXPORTER_RETRIES: Kind::Counter, "otlpd_exporter_retries" "" ["exporter"]
         "Attempts that were not the first for their batch.";
+    EXPORTER_BISECTIONS: Kind::Counter, "otlpd_exporter_bisections" "" ["exporter"]
+        "Merged requests, or parts of them, that the destination refused for good and that were \
+         halved, so that one bad request does not cost the others.";
     EXPORTER_FAILED_ATTEMPTS: Kind::Counter, "otlpd_exporter_failed_attempts" "" ["exporter"]
         "Attempts that failed.";
     EXPORTER_ATTEMPT_SECONDS: Kind::Histogram(ATTEMPT_SECONDS),
@@ -216,6 +223,20 @@ single! {
     LEDGER_IN_PROCESS_ITEMS: Kind::Gauge,
         "otlpd_exporter_in_process_items" "" ["exporter", "signal"]
         "Items that are neither delivered nor given up yet.";
+    // The dead letters.
+    DEAD_LETTERS: Kind::Gauge, "otlpd_dead_letters" "" []
+        "Requests that stand in the dead letters.";
+    DEAD_LETTERS_BYTES: Kind::Gauge, "otlpd_dead_letters_bytes" "bytes" []
+        "What the dead letters take on disk.";
+    DEAD_LETTERS_LIMIT_BYTES: Kind::Gauge, "otlpd_dead_letters_limit_bytes" "bytes" []
+        "What the dead letters may take on disk; 0 where they are off.";
+    DEAD_LETTERS_WRITTEN_ITEMS: Kind::Counter,
+        "otlpd_dead_letters_written_items" "" ["exporter", "reason"]
+        "Items of requests that were given up and written to the dead letters: permanent, \
+         too_large, retries_exhausted or too_old.";
+    DEAD_LETTERS_LOST_ITEMS: Kind::Counter, "otlpd_dead_letters_lost_items" "" ["signal", "reason"]
+        "Items that were given up and are not, or no longer, in the dead letters: \
+         dead_letters_full (displaced by newer ones), busy, too_large or storage_failed.";
     // The process.
     PROCESS_UPTIME: Kind::Counter, "otelcol_process_uptime" "seconds" []
         "Seconds since the process started.";

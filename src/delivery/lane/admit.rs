@@ -1,0 +1,314 @@
+//! The way into a lane: a batch finds room, is stored where the queue is on disk, and is taken
+//! over with the duty to say what becomes of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+
+use super::Lane;
+use crate::batch::{Batch, Priority};
+use crate::budget::{Budget, Reservation};
+use crate::delivery::config::{Order, QueueKind, WhenFull};
+use crate::delivery::queue::Parcel;
+use crate::delivery::record;
+use crate::receipt::{Receipt, Settlement};
+use crate::storage::{StorageError, Ticket};
+use crate::telemetry::ledger::{Fate, Reason};
+
+/// Room that a batch has found.
+#[derive(Debug)]
+pub enum Place {
+    /// In memory.
+    Memory(Reservation),
+    /// On disk: it must be stored before it is pushed.
+    Disk(Reservation),
+}
+
+impl Place {
+    /// Splits off the share of one of the batches that it was found for.
+    pub fn split_off(&mut self, batch: &Batch) -> Self {
+        match self {
+            Self::Memory(room) => Self::Memory(room.split_off(batch.bytes())),
+            Self::Disk(room) => Self::Disk(room.split_off(record::room(batch))),
+        }
+    }
+}
+
+/// Where a batch lies when it is pushed.
+#[derive(Debug)]
+pub enum Spot {
+    /// In memory.
+    Memory(Reservation),
+    /// On disk, and for as long as there is room for that in memory as well.
+    Disk(Ticket),
+    /// Nowhere: it is given up, for this reason.
+    Nowhere(Reason),
+}
+
+/// How full a queue may be, in percent, for a batch of each priority to find room: the higher
+/// ones have some that the lower cannot take.
+const SHARES: [u64; Priority::ALL.len()] = [70, 90, 100];
+
+/// How often a batch of low priority looks again for room.
+const LOOK_AGAIN: Duration = Duration::from_millis(25);
+
+/// How long a file that was given up may take to leave the disk.
+const FREED_WITHIN: Duration = Duration::from_millis(500);
+
+impl Lane {
+    /// Room for all of these batches, waiting until `deadline` (for ever, with `wait`) in a
+    /// lane that refuses.
+    pub async fn find_room(&self, batches: &[&Batch], deadline: Instant) -> Option<Place> {
+        if let Some(place) = self.try_room(batches) {
+            return Some(place);
+        }
+        let found = async {
+            while !self.has_share(batches) {
+                sleep(LOOK_AGAIN).await;
+            }
+            match self.config.queue.kind {
+                QueueKind::Memory => Place::Memory(self.room.reserve_most(plain(batches)).await),
+                _ => Place::Disk(self.room.reserve_most(stored(batches)).await),
+            }
+        };
+        match self.when_full {
+            WhenFull::Wait => Some(found.await),
+            _ => timeout_at(deadline, found).await.ok(),
+        }
+    }
+
+    /// Room for a batch in a lane that refuses nobody: others are given up for it where the
+    /// policy says so.
+    pub async fn make_room(&self, batch: &Batch) -> Option<Place> {
+        loop {
+            if let Some(place) = self.try_room(&[batch]) {
+                return Some(place);
+            }
+            if self.when_full != WhenFull::DropOldest || !self.give_up_oldest(batch).await {
+                return None;
+            }
+        }
+    }
+
+    fn try_room(&self, batches: &[&Batch]) -> Option<Place> {
+        if !self.has_share(batches) {
+            return None;
+        }
+        let reserve = |room: &Budget, bytes| room.try_reserve_most(bytes).ok();
+        let Some(durable) = &self.durable else {
+            return reserve(&self.room, plain(batches)).map(Place::Memory);
+        };
+        if self.config.queue.kind == QueueKind::Spill && self.spill_is_well() {
+            let memory = durable.resident.try_reserve(plain(batches)).ok();
+            if let Some(room) = memory {
+                return Some(Place::Memory(room));
+            }
+        }
+        reserve(&self.room, stored(batches)).map(Place::Disk)
+    }
+
+    /// Whether a batch of this priority may take what is free.
+    fn has_share(&self, batches: &[&Batch]) -> bool {
+        let Some(batch) = batches.first().filter(|_| self.classed) else {
+            return true;
+        };
+        let share = SHARES.get(batch.context.priority as usize);
+        let mark = self.room.limit() / 100 * share.copied().unwrap_or(100);
+        share == Some(&100) || self.room.used() < mark
+    }
+
+    /// Whether memory alone serves a lane that spills: nothing waits on disk, and attempts are
+    /// made.
+    fn spill_is_well(&self) -> bool {
+        let backlog = self.durable.as_ref().is_some_and(|d| d.has_backlog());
+        let now = Instant::now();
+        let blocked = self.lock().blocked_until.is_some_and(|until| until > now);
+        (!backlog || self.config.queue.order == Order::FreshFirst) && !blocked
+    }
+
+    /// Writes a batch to disk.
+    ///
+    /// # Errors
+    /// The disk does not take it for now.
+    pub async fn store(&self, batch: &Batch, room: Reservation) -> Result<Ticket, StorageError> {
+        let Some(durable) = &self.durable else {
+            return Err(StorageError("this queue is not on disk".to_owned()));
+        };
+        let log = durable.log(batch.context.priority);
+        let stored = log.append(record::encode(batch), room).await;
+        if let Err(error) = &stored
+            && let Some(repeated) = self.said_disk.pass()
+        {
+            tracing::error!(
+                repeated,
+                exporter = %self.name,
+                %error,
+                when_full = self.when_full.name(),
+                "the queue cannot be written to; it is tried again with each request"
+            );
+        }
+        self.stats.set_disk_fails(stored.is_err());
+        stored
+    }
+
+    /// Memory for a batch that the disk did not take, in a lane that refuses nobody.
+    pub fn instead_of_disk(&self, batch: &Batch) -> Spot {
+        let memory = self.durable.as_ref().map(|durable| &durable.resident);
+        let room = memory.and_then(|memory| memory.try_reserve_most(batch.bytes()).ok());
+        room.map_or(Spot::Nowhere(Reason::StorageFailed), Spot::Memory)
+    }
+
+    /// Takes a batch over; false if the lane is closed and does not.
+    #[must_use = "a batch that was not taken must not be acknowledged"]
+    pub fn push(&self, batch: Batch, spot: Spot, settlement: Option<&Arc<Settlement>>) -> bool {
+        match spot {
+            Spot::Memory(room) => self.push_parcel(batch, room, None, settlement),
+            Spot::Disk(ticket) => self.push_stored(batch, ticket, settlement),
+            Spot::Nowhere(reason) => {
+                let account = self.account(batch.signal);
+                let receipt = Receipt::open(batch.items, account, settlement.cloned());
+                if reason == Reason::QueueFull {
+                    self.stats.set_full(true);
+                    self.give_up_full(receipt);
+                } else {
+                    receipt.settle(Fate::Dropped(reason));
+                }
+                true
+            }
+        }
+    }
+
+    fn push_stored(
+        &self,
+        batch: Batch,
+        ticket: Ticket,
+        settlement: Option<&Arc<Settlement>>,
+    ) -> bool {
+        let Some(durable) = &self.durable else {
+            return false;
+        };
+        let in_turn = !durable.has_backlog()
+            || self.config.queue.order == Order::FreshFirst
+            || settlement.is_some();
+        let room = if in_turn {
+            durable.resident.try_reserve_most(batch.bytes()).ok()
+        } else {
+            None
+        };
+        // A client that waits for delivery must hear of it, so its receipt stays in memory.
+        let room = room.or_else(|| settlement.map(|_| Reservation::default()));
+        match room {
+            Some(room) => self.push_parcel(batch, room, Some(ticket), settlement),
+            None => {
+                if self.lock().closed {
+                    return false;
+                }
+                self.account(batch.signal).receive(batch.items);
+                durable.unload(ticket);
+                true
+            }
+        }
+    }
+
+    fn push_parcel(
+        &self,
+        batch: Batch,
+        room: Reservation,
+        ticket: Option<Ticket>,
+        settlement: Option<&Arc<Settlement>>,
+    ) -> bool {
+        let account = self.account(batch.signal);
+        let mut state = self.lock();
+        if state.closed {
+            return false;
+        }
+        account.receive(batch.items);
+        let receipt = Receipt::resume(
+            batch.items,
+            account,
+            settlement.cloned(),
+            ticket.map(Arc::new),
+        );
+        state.queue.push(Parcel {
+            batch,
+            receipt,
+            room: Arc::new(room),
+        });
+        self.show(&state);
+        self.wake_if_enough(state);
+        true
+    }
+
+    pub(super) fn wake_if_enough(&self, mut state: std::sync::MutexGuard<'_, super::State>) {
+        let enough =
+            |wanted| state.queue.bytes() >= wanted || state.queue.items() >= self.limits.max_items;
+        if state.wanted_bytes.is_some_and(enough) {
+            state.wanted_bytes = None;
+            drop(state);
+            self.wake.notify_one();
+        }
+    }
+
+    /// Gives up the oldest of the lowest priority, unless that is above the batch's own; false if
+    /// there is none.
+    async fn give_up_oldest(&self, batch: &Batch) -> bool {
+        let priority = batch.context.priority;
+        let Some(durable) = &self.durable else {
+            let receipt = self.pop_oldest(priority);
+            return receipt.is_some_and(|receipt| {
+                self.give_up_full(receipt);
+                true
+            });
+        };
+        let given_up = match durable.drop_oldest(priority).await {
+            Some(lost) => {
+                self.give_up_unread(&lost, Reason::QueueFull);
+                true
+            }
+            None => self.give_up_resident(priority),
+        };
+        // Room is free again only when whole files have left the disk.
+        let freed = self.room.reserve_most(record::room(batch));
+        given_up && timeout(FREED_WITHIN, freed).await.is_ok() || given_up
+    }
+
+    /// Gives up, out of memory, what likely fills a file.
+    fn give_up_resident(&self, priority: Priority) -> bool {
+        let mut given_up = 0;
+        while given_up < super::durable::FILE_BYTES {
+            let Some((bytes, receipt)) = self.pop_oldest_parcel(priority) else {
+                break;
+            };
+            given_up += bytes.max(1);
+            self.give_up_full(receipt);
+        }
+        given_up > 0
+    }
+
+    /// What finds no room, or makes it for others, is given up.
+    pub(super) fn give_up_full(&self, receipt: Receipt) {
+        self.say_given_up(receipt.items());
+        receipt.settle(Fate::Dropped(Reason::QueueFull));
+    }
+
+    pub(super) fn say_given_up(&self, items: u64) {
+        if let Some(repeated) = self.said_full.pass() {
+            tracing::warn!(
+                repeated,
+                exporter = %self.name,
+                items,
+                when_full = self.when_full.name(),
+                "the queue is full: requests are given up, and counted in the ledger as queue_full"
+            );
+        }
+    }
+}
+
+fn plain(batches: &[&Batch]) -> usize {
+    batches.iter().map(|batch| batch.bytes()).sum()
+}
+
+fn stored(batches: &[&Batch]) -> usize {
+    batches.iter().map(|batch| record::room(batch)).sum()
+}

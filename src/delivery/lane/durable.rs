@@ -1,0 +1,255 @@
+//! What a lane has on disk: a log for each priority, read back as there is room in memory, and
+//! left for the next start when the process ends.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::sleep;
+
+use super::Lane;
+use crate::batch::{Batch, Priority};
+use crate::budget::{Budget, Reservation};
+use crate::delivery::config::{Order, QueueKind};
+use crate::delivery::queue::Parcel;
+use crate::delivery::record;
+use crate::receipt::Receipt;
+use crate::storage::{Log, Page, ReadOrder, Record, Tally, Ticket};
+use crate::telemetry::ledger::{Fate, Reason};
+
+/// What files of a log hold at most, about: what must be given up for one of them to leave.
+pub(super) const FILE_BYTES: usize = 8 << 20;
+
+/// How long to wait where the disk cannot be read.
+const READ_AGAIN: Duration = Duration::from_secs(1);
+
+/// The logs of one lane, and what pays for their records in memory.
+#[derive(Debug)]
+pub struct Durable {
+    /// By priority, the least first.
+    logs: [Log; Priority::ALL.len()],
+    /// What may be in memory of what came in lately; the requests' own reservations pay for it.
+    pub(super) resident: Budget,
+    /// What may be in memory of what was read back.
+    reading: Budget,
+    /// Pays for `reading`, for good: what waits on disk must get out when all else is taken.
+    _paid: Reservation,
+    unloaded: Notify,
+}
+
+impl Durable {
+    /// The logs by priority, the least first; `resident` bytes of new data stay in memory, and
+    /// `paid` is what data that is read back may take.
+    pub fn new(logs: [Log; Priority::ALL.len()], resident: u64, paid: Reservation) -> Self {
+        Self {
+            logs,
+            resident: Budget::new(resident),
+            reading: Budget::new(paid.bytes() as u64),
+            _paid: paid,
+            unloaded: Notify::new(),
+        }
+    }
+
+    pub(super) fn log(&self, priority: Priority) -> &Log {
+        let [low, normal, high] = &self.logs;
+        match priority {
+            Priority::Low => low,
+            Priority::Normal => normal,
+            Priority::High => high,
+        }
+    }
+
+    /// What waits on disk and is not in memory.
+    pub(super) fn waiting(&self) -> Tally {
+        let mut total = Tally::default();
+        for log in &self.logs {
+            total.add(&log.waiting());
+        }
+        total
+    }
+
+    /// What all of it takes on disk.
+    pub(super) fn disk_bytes(&self) -> u64 {
+        self.logs.iter().map(Log::disk_bytes).sum()
+    }
+
+    pub(super) fn has_backlog(&self) -> bool {
+        self.logs.iter().any(|log| log.waiting().records > 0)
+    }
+
+    pub(super) fn unload(&self, ticket: Ticket) {
+        ticket.unload();
+        self.unloaded.notify_one();
+    }
+
+    /// Gives up a file of the lowest priority in which any waits, unless it is above `most`.
+    pub(super) async fn drop_oldest(&self, most: Priority) -> Option<Tally> {
+        for priority in Priority::ALL.into_iter().filter(|p| *p <= most) {
+            let log = self.log(priority);
+            if log.waiting().records > 0 {
+                return Some(log.drop_oldest().await);
+            }
+        }
+        None
+    }
+
+    /// The log that is read next: of those in which anything waits, the highest priority's.
+    fn next_log(&self) -> Option<&Log> {
+        self.logs.iter().rev().find(|log| log.waiting().records > 0)
+    }
+}
+
+impl Lane {
+    /// Keeps this lane's queue in these logs too. What waits in them is taken over.
+    #[must_use]
+    pub fn with_durable(mut self, durable: Durable) -> Self {
+        for (account, items) in self.accounts.iter().zip(durable.waiting().weight) {
+            account.recover(items);
+        }
+        self.durable = Some(durable);
+        self.show(&self.lock());
+        self
+    }
+
+    /// Whether more is to come from disk.
+    pub(in crate::delivery) fn reads(&self) -> bool {
+        self.durable.as_ref().is_some_and(Durable::has_backlog)
+    }
+
+    /// Reads back what waits on disk as there is room for it in memory. Never returns.
+    pub(in crate::delivery) async fn load(self: Arc<Self>) {
+        let Some(durable) = &self.durable else {
+            return std::future::pending().await;
+        };
+        let order = match self.config.queue.order {
+            Order::OldestFirst => ReadOrder::OldestFirst,
+            Order::FreshFirst => ReadOrder::NewestFirst,
+        };
+        let page_bytes = usize::try_from(durable.reading.limit() / 4).unwrap_or(usize::MAX);
+        loop {
+            let Some(log) = durable.next_log() else {
+                durable.unloaded.notified().await;
+                continue;
+            };
+            let room = durable.reading.reserve_most(page_bytes).await;
+            match log.next(page_bytes, order).await {
+                Ok(page) => self.take_in(page, room),
+                Err(error) => {
+                    if let Some(repeated) = self.said_disk.pass() {
+                        tracing::error!(
+                            repeated,
+                            exporter = %self.name,
+                            %error,
+                            "the queue cannot be read; it is tried again each second"
+                        );
+                    }
+                    sleep(READ_AGAIN).await;
+                }
+            }
+        }
+    }
+
+    fn take_in(&self, page: Page, mut room: Reservation) {
+        if page.lost.records > 0 {
+            tracing::error!(
+                exporter = %self.name,
+                records = page.lost.records,
+                bytes = page.lost.bytes,
+                "stored requests are damaged and lost; their file is in the quarantine folder"
+            );
+            self.give_up_unread(&page.lost, Reason::Damaged);
+        }
+        for record in page.records {
+            self.take_in_one(record, &mut room);
+        }
+    }
+
+    fn take_in_one(&self, record: Record, room: &mut Reservation) {
+        let Record {
+            ticket,
+            kind,
+            weight,
+            head,
+            body,
+        } = record;
+        match record::decode(kind, weight, &head, body) {
+            Ok(batch) => {
+                let room = room.split_off(batch.bytes());
+                let account = self.account(batch.signal);
+                let receipt = Receipt::resume(weight, account, None, Some(Arc::new(ticket)));
+                let mut state = self.lock();
+                if state.closed {
+                    drop(state);
+                    receipt.settle(Fate::Kept);
+                    return;
+                }
+                state.queue.push(Parcel {
+                    batch,
+                    receipt,
+                    room: Arc::new(room),
+                });
+                self.show(&state);
+                self.wake_if_enough(state);
+            }
+            Err(problem) => {
+                tracing::error!(exporter = %self.name, problem, "a stored request is lost");
+                if let Some(account) = self.accounts.get(usize::from(kind)) {
+                    account.settle(weight, Fate::Dropped(Reason::Damaged));
+                }
+            }
+        }
+    }
+
+    /// Records that nobody has read are given up.
+    pub(super) fn give_up_unread(&self, lost: &Tally, reason: Reason) {
+        for (account, items) in self.accounts.iter().zip(lost.weight) {
+            account.settle(items, Fate::Dropped(reason));
+        }
+        if reason == Reason::QueueFull {
+            self.say_given_up(lost.weight.iter().sum());
+        }
+    }
+
+    /// Leaves a batch on disk for the next start, writing it first where it is only in memory;
+    /// the receipt comes back where that cannot be.
+    pub(super) async fn keep(&self, batch: &Batch, mut receipt: Receipt) -> Result<(), Receipt> {
+        let Some(durable) = &self.durable else {
+            return Err(receipt);
+        };
+        if !receipt.is_stored() {
+            let room = self.room.try_reserve_most(record::room(batch));
+            let Ok(room) = room else {
+                return Err(receipt);
+            };
+            let log = durable.log(batch.context.priority);
+            let Ok(ticket) = log.append(record::encode(batch), room).await else {
+                return Err(receipt);
+            };
+            ticket.keep();
+            // What of it was stored before is in the new record too.
+            receipt.forget_tickets();
+        }
+        receipt.settle(Fate::Kept);
+        Ok(())
+    }
+
+    /// What nobody has read stays where it is.
+    pub(super) fn keep_unread(&self) {
+        let Some(durable) = &self.durable else {
+            return;
+        };
+        let waiting = durable.waiting();
+        for (account, items) in self.accounts.iter().zip(waiting.weight) {
+            account.settle(items, Fate::Kept);
+        }
+        let kept: u64 = self.accounts.iter().map(|a| a.counts().kept).sum();
+        if kept > 0 {
+            tracing::info!(
+                exporter = %self.name,
+                items = kept,
+                kind = QueueKind::name(self.config.queue.kind),
+                "undelivered items stay on disk for the next start"
+            );
+        }
+    }
+}

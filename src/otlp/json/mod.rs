@@ -1,0 +1,34 @@
+//! OTLP/JSON out of the bytes of a request, without decoding it.
+//!
+//! It is protobuf's JSON mapping with OTLP's exceptions (OTLP 1.11, "JSON Protobuf Encoding"):
+//! names in lowerCamelCase, ids in lower-case hexadecimal, enums as numbers; 64-bit integers as
+//! strings, other bytes in base64, `"NaN"` and `"Infinity"` as strings. Left out are fields that
+//! we do not know and those that have their default; a member of a `oneof` and an `optional`
+//! field are written whenever they are there. A field that lies on the wire more than once means
+//! what it means to every parser: the last number counts, messages are merged, lists are joined.
+
+use super::Signal;
+use super::schema;
+use super::wire::{Fault, MAX_DEPTH};
+
+mod gather;
+mod object;
+mod value;
+
+/// Appends the request as one JSON object in one line, without a line feed.
+///
+/// Text that is not UTF-8, which full validation lets nobody send, is written with U+FFFD in
+/// place of what cannot be read. Profile ids are in hexadecimal like the ids that the
+/// specification names, since that is what the OpenTelemetry Collector writes and reads.
+///
+/// # Errors
+/// The framing of the request is damaged, which [`walk`](super::walk::walk) finds as well; then
+/// nothing is appended.
+pub fn write(signal: Signal, request: &[u8], out: &mut Vec<u8>) -> Result<(), Fault> {
+    let start = out.len();
+    object::write(schema::request(signal), &[request], MAX_DEPTH, out)
+        .inspect_err(|_| out.truncate(start))
+}
+
+#[cfg(test)]
+mod tests;

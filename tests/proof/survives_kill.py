@@ -1,0 +1,222 @@
+"""`kill -9` at random moments, under load; what was acknowledged must arrive all the same.
+
+    survives_kill.py [--kills 50] [--acknowledge stored] [--fsync interval] [--power none]
+
+The destination is healthy, slow, refusing, hanging or away, by chance, and may change while a run
+lasts. After the last kill it is healthy, everything drains, and every item that was acknowledged
+must have arrived. What arrives twice may not be more than what was in flight when it was killed.
+
+--power recorded   after each kill, files are cut back to what was synced (tests/proof/power.c)
+--power image      storage lies on a file system of its own, whose image is copied when it is
+                   killed, before the kernel writes back what nobody synced; needs root
+"""
+
+import argparse
+import pathlib
+import random
+import shutil
+import sys
+import tempfile
+import time
+
+import parts
+
+MOODS = [
+    ("healthy", {}),
+    ("healthy", {}),
+    ("slow", {"delay": 0.3}),
+    ("refusing", {"answer": "unavailable"}),
+    ("busy", {"answer": "exhausted", "retry_after": 0.3}),
+    ("hanging", {"answer": "hang"}),
+    ("away", {"line": "closed"}),
+    ("cut", {"line": "reset"}),
+]
+
+SECTIONS = """
+[intake]
+memory_budget = "64MiB"
+acknowledge = "{acknowledge}"
+{storage}
+[exporters.backend]
+type = "otlp_grpc"
+endpoint = "http://{sink}"
+compression = "none"
+timeout = "3s"
+{queue}
+[exporters.backend.retry_on_failure]
+initial_interval = "100ms"
+max_interval = "1s"
+
+[pipelines.main]
+receivers = ["apps"]
+exporters = ["backend"]
+"""
+
+
+def sections(given, sink, directory):
+    if given.acknowledge == "stored":
+        storage = f'[storage]\ndirectory = "{directory}"\n'
+        queue = (
+            'queue = { kind = "disk", max_bytes = "20GiB", '
+            f'fsync = "{given.fsync}", when_full = "refuse" }}\n'
+        )
+    else:
+        storage, queue = "", ""
+    return SECTIONS.format(
+        acknowledge=given.acknowledge, sink=sink.at["grpc"], storage=storage, queue=queue
+    )
+
+
+class Proof:
+    def __init__(self, given, folder):
+        import power
+
+        self.given = given
+        self.folder = folder
+        self.luck = random.Random(given.seed)
+        self.directory = folder / "storage"
+        self.directory.mkdir()
+        self.power = power.of(given.power, folder, self.directory)
+        self.sink = parts.Sink(folder)
+        self.daemon = parts.Daemon(
+            given.otlpd, folder, sections(given, self.sink, self.directory), self.power.environment()
+        )
+        self.generators = None
+        # (when, how many items were on their way to the destination then)
+        self.killed = []
+        # The largest request that may be on its way is bounded by bytes; this is what was seen.
+        self.moods = {}
+
+    def run(self):
+        given = self.given
+        self.daemon.start()
+        self.generators = parts.Generators(
+            self.folder,
+            self.daemon,
+            processes=given.processes,
+            threads=given.threads,
+            rate=given.rate / given.processes,
+            most_items=given.most_items,
+        )
+        for number in range(given.kills):
+            self.let_run()
+            self.kill(number)
+        self.sink.mode(grpc={})
+        self.generators.stop()
+        ledger = parts.drained(self.daemon)
+        code, last = self.daemon.stop()
+        self.sink.dump()
+        return self.judge(ledger, code, last)
+
+    def let_run(self):
+        """A while, in which the destination's mood may change."""
+        left = self.luck.uniform(self.given.shortest, self.given.longest)
+        for _ in range(self.luck.randint(1, 2)):
+            name, mode = self.luck.choice(MOODS)
+            self.moods[name] = self.moods.get(name, 0) + 1
+            self.sink.mode(grpc=mode)
+            part = left * self.luck.random()
+            time.sleep(part)
+            left -= part
+            self.daemon.alive()
+        time.sleep(left)
+
+    def kill(self, number):
+        self.daemon.kill()
+        at = time.monotonic()
+        self.power.lose()
+        # What was still under way to the sink is taken by it before the next start, if at all.
+        self.killed.append((at, self.sink.state()["grpc"]))
+        self.daemon.start()
+        if number % 10 == 9:
+            print(f"  {number + 1} kills; slowest start {self.daemon.slowest_start:.2f} s", flush=True)
+
+    def judge(self, ledger, code, last):
+        import books
+
+        failures = parts.imbalances(ledger) + parts.imbalances(last) + self.daemon.panics()
+        if code != 0:
+            failures.append(f"SIGTERM with an empty queue: exit code {code}")
+        gone = parts.dropped(last)
+        if gone:
+            failures.append(f"the last run dropped {gone}")
+        told = books.Told(self.generators.logs)
+        for request, why in told.refused:
+            failures.append(f"request {request.first} was refused for good: {why}")
+        for request in told.unanswered:
+            failures.append(f"request {request.first} was never answered")
+        account = books.Account(told, self.sink.folder, "grpc")
+        failures += self.power.judge(account, self.killed, self.given)
+        twice = account.twice + account.twice_by_clients
+        most = self.most_twice()
+        if self.given.power == "none" and twice > most:
+            failures.append(f"{twice} items arrived twice; {most} could be in flight in all")
+        print(f"  {account.words()}")
+        print(f"  attempts of clients: {told.attempts}; moods: {self.moods}")
+        seconds = f"slowest start {self.daemon.slowest_start:.2f} s, peak {self.daemon.peak >> 20} MiB"
+        if self.power.words():
+            print(f"  {self.power.words()}")
+        return failures, (
+            f"{self.given.kills} kills, acknowledge {self.given.acknowledge}, fsync "
+            f"{self.given.fsync}, power {self.given.power}: {account.acknowledged} acknowledged, "
+            f"{account.missing_items()} missing, {twice} twice (at most {most}), {seconds}"
+        )
+
+    def most_twice(self):
+        """At each kill: eight requests under way, as large as the largest that was seen, and what
+        clients had sent and not heard of."""
+        given = self.given
+        clients = given.processes * 2 * given.threads * given.most_items
+        return sum(8 * state["largest"] + clients for _, state in self.killed)
+
+    def end(self):
+        for part in (self.generators, self.daemon, self.sink):
+            if part is not None:
+                part.end()
+        self.power.end()
+
+
+def options():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parts.arguments(parser)
+    add = parser.add_argument
+    add("--kills", type=int, default=50)
+    add("--acknowledge", default="stored", choices=["stored", "queued", "delivered"])
+    add("--fsync", default="interval", choices=["interval", "always", "never"])
+    add("--sync-interval", type=float, default=None, help="seconds; what counts as the last ones")
+    add("--power", default="none", choices=["none", "recorded", "image"])
+    add("--processes", type=int, default=2)
+    add("--threads", type=int, default=4)
+    add("--rate", type=float, default=300, help="requests a second")
+    add("--most-items", type=int, default=40)
+    add("--shortest", type=float, default=0.2)
+    add("--longest", type=float, default=3.0)
+    given = parser.parse_args()
+    if given.seed is None:
+        given.seed = random.randrange(1 << 30)
+    return given
+
+
+def main():
+    if not parts.python_is_ready():
+        return
+    given = options()
+    folder = given.folder or pathlib.Path(tempfile.mkdtemp(prefix="otlpd-proof-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    print(f"  seed {given.seed}, folder {folder}", flush=True)
+    proof = Proof(given, folder)
+    try:
+        failures, words = proof.run()
+    except parts.Failure as failure:
+        failures, words = [str(failure)], f"after {len(proof.killed)} kills"
+    finally:
+        proof.end()
+    if not failures and given.folder is None:
+        shutil.rmtree(folder, ignore_errors=True)
+    parts.verdict("survives_kill", failures, words)
+
+
+if __name__ == "__main__":
+    main()

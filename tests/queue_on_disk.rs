@@ -1,0 +1,342 @@
+//! What a queue on disk promises: what was stored is delivered, by this process or the next, in
+//! order, within its memory; and the disk is given back.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::too_many_lines,
+    reason = "a test may panic"
+)]
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use otlpd::batch::{Batch, Chunks, Context, Priority};
+use otlpd::budget::Budget;
+use otlpd::component::{Delivered, Exporter, Failure};
+use otlpd::delivery::batcher::Limits;
+use otlpd::delivery::config::{BatchConfig, LaneConfig, Order, QueueConfig, QueueKind, WhenFull};
+use otlpd::delivery::lane::{Durable, Lane, Place, Spot};
+use otlpd::delivery::sender::Sender;
+use otlpd::otlp::Signal;
+use otlpd::shutdown::Trigger;
+use otlpd::storage::{Fsync, LogOptions, Storage, StorageOptions};
+use otlpd::telemetry::lanes::Lanes;
+use otlpd::telemetry::ledger::{Accounts, Counts, Reason};
+use otlpd::units::ByteSize;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
+
+/// Takes what it is sent while it is open, and remembers the first bytes of each request.
+#[derive(Default)]
+struct Destination {
+    open: AtomicBool,
+    taken: Mutex<Vec<u32>>,
+}
+
+impl Destination {
+    fn taken(&self) -> Vec<u32> {
+        self.taken.lock().unwrap().clone()
+    }
+}
+
+impl Exporter for Destination {
+    fn export<'a>(&'a self, batch: &'a Batch) -> BoxFuture<'a, Result<Delivered, Failure>> {
+        Box::pin(async move {
+            if !self.open.load(Ordering::SeqCst) {
+                let cause = "closed".to_owned();
+                return Err(Failure::Retryable { after: None, cause });
+            }
+            let mut taken = self.taken.lock().unwrap();
+            for chunk in &batch.chunks {
+                taken.push(u32::from_be_bytes(chunk[..4].try_into().unwrap()));
+            }
+            Ok(Delivered::default())
+        })
+    }
+}
+
+/// A lane on disk whose sender runs.
+struct Running {
+    storage: Storage,
+    lane: Arc<Lane>,
+    destination: Arc<Destination>,
+    accounts: Accounts,
+    trigger: Trigger,
+    sender: JoinHandle<()>,
+}
+
+const REQUEST: usize = 100_000;
+
+fn config(kind: QueueKind) -> LaneConfig {
+    let mut config = LaneConfig {
+        queue: QueueConfig {
+            kind,
+            max_bytes: Some(ByteSize::mib(256)),
+            ..QueueConfig::default()
+        },
+        // One request at a time, so that their order is seen.
+        batch: BatchConfig {
+            max_items: 1,
+            ..BatchConfig::default()
+        },
+        ..LaneConfig::default()
+    };
+    config.retry_on_failure.initial_interval = Duration::from_millis(1);
+    config.retry_on_failure.max_interval = Duration::from_millis(10);
+    config.breaker.failures = 0;
+    config
+}
+
+fn start(directory: &Path, config: LaneConfig) -> Running {
+    let storage = Storage::open(StorageOptions {
+        directory: directory.to_owned(),
+        sync_interval: Duration::from_millis(500),
+    })
+    .unwrap();
+    let accounts = Accounts::default();
+    let limits = Limits::new(&config.batch, None);
+    let lane = Lane::new("out", config, limits, accounts.clone(), &Lanes::default());
+    let logs = Priority::ALL.map(|priority| {
+        let options = LogOptions {
+            fsync: Fsync::Interval,
+            room: lane.room().clone(),
+        };
+        let name = format!("queue/out/{}", priority.name());
+        storage.log(&name, options, &mut |_, _| {}).unwrap().0
+    });
+    let paid = Budget::new(8 << 20).try_reserve(8 << 20).unwrap();
+    // Room for ten requests in memory.
+    let durable = Durable::new(logs, 10 * REQUEST as u64, paid);
+    let lane = Arc::new(lane.with_durable(durable));
+    let destination = Arc::new(Destination::default());
+    let trigger = Trigger::default();
+    let sender = Sender::new(Arc::clone(&lane), Arc::clone(&destination) as _);
+    let sender = tokio::spawn(sender.run(trigger.drain()));
+    Running {
+        storage,
+        lane,
+        destination,
+        accounts,
+        trigger,
+        sender,
+    }
+}
+
+fn batch(number: u32, priority: Priority) -> Batch {
+    let mut body = vec![7; REQUEST];
+    body[..4].copy_from_slice(&number.to_be_bytes());
+    Batch {
+        signal: Signal::Logs,
+        chunks: Chunks::from_elem(Bytes::from(body), 1),
+        items: 1,
+        received: Instant::now(),
+        context: Context {
+            priority,
+            ..Context::default()
+        },
+        deadline: None,
+        encoded: None,
+        reservations: smallvec::SmallVec::new(),
+    }
+}
+
+impl Running {
+    /// What the fan-out does with a batch.
+    async fn offer(&self, batch: Batch) {
+        let place = match self.lane.refuses() {
+            true => self.lane.find_room(&[&batch], Instant::now()).await,
+            false => self.lane.make_room(&batch).await,
+        };
+        let spot = match place {
+            Some(Place::Memory(room)) => Spot::Memory(room),
+            Some(Place::Disk(room)) => Spot::Disk(self.lane.store(&batch, room).await.unwrap()),
+            None => Spot::Nowhere(Reason::QueueFull),
+        };
+        assert!(self.lane.push(batch, spot, None));
+    }
+
+    async fn offer_all(&self, numbers: std::ops::Range<u32>) {
+        for number in numbers {
+            self.offer(batch(number, Priority::Normal)).await;
+        }
+    }
+
+    fn counts(&self) -> Counts {
+        let counts = self.accounts[Signal::Logs as usize].counts();
+        assert!(counts.balances(), "{counts:?}");
+        counts
+    }
+
+    async fn settled(&self) {
+        until(|| self.counts().in_process == 0).await;
+    }
+
+    async fn stop(self) -> Counts {
+        self.trigger.begin(Instant::now() + Duration::from_secs(60));
+        self.trigger.done().await;
+        self.sender.await.unwrap();
+        self.storage.close();
+        let counts = self.accounts[Signal::Logs as usize].counts();
+        assert!(counts.balances(), "{counts:?}");
+        counts
+    }
+}
+
+async fn until(condition: impl Fn() -> bool) {
+    while !condition() {
+        sleep(Duration::from_millis(2)).await;
+    }
+}
+
+fn disk_bytes(folder: &Path) -> u64 {
+    let entries = std::fs::read_dir(folder).unwrap().map(Result::unwrap);
+    entries
+        .map(|entry| match entry.file_type().unwrap().is_dir() {
+            true => disk_bytes(&entry.path()),
+            false => entry.metadata().map_or(0, |file| file.len()),
+        })
+        .sum()
+}
+
+#[tokio::test]
+async fn what_is_stored_is_delivered_in_order_and_the_disk_is_given_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = start(folder.path(), config(QueueKind::Disk));
+    // Many times what may be in memory.
+    running.offer_all(0..300).await;
+    assert!(disk_bytes(folder.path()) > 29_000_000);
+    assert_eq!(running.counts().in_process, 300);
+    running.destination.open.store(true, Ordering::SeqCst);
+    running.settled().await;
+    let mut taken = running.destination.taken();
+    taken.sort_unstable();
+    assert_eq!(taken, Vec::from_iter(0..300));
+    until(|| disk_bytes(folder.path()) < 1_000_000).await;
+    assert!(running.lane.room().used() < 1_000_000);
+    let counts = running.stop().await;
+    assert_eq!((counts.delivered, counts.kept), (300, 0));
+}
+
+#[tokio::test]
+async fn one_request_in_flight_at_a_time_keeps_the_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = config(QueueKind::Disk);
+    config.max_in_flight = 1.into();
+    let running = start(folder.path(), config);
+    running.destination.open.store(true, Ordering::SeqCst);
+    running.offer_all(0..200).await;
+    running.settled().await;
+    assert_eq!(running.destination.taken(), Vec::from_iter(0..200));
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_left_at_the_end_is_delivered_after_the_next_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = start(folder.path(), config(QueueKind::Disk));
+    running.offer_all(0..50).await;
+    let counts = running.stop().await;
+    assert_eq!((counts.kept, counts.in_process), (50, 0));
+    assert_eq!(counts.dropped_total(), 0);
+    let running = start(folder.path(), config(QueueKind::Disk));
+    assert_eq!(running.counts().recovered, 50);
+    running.destination.open.store(true, Ordering::SeqCst);
+    running.settled().await;
+    let mut taken = running.destination.taken();
+    taken.sort_unstable();
+    assert_eq!(taken, Vec::from_iter(0..50));
+    assert_eq!(running.stop().await.delivered, 50);
+}
+
+#[tokio::test]
+async fn with_fresh_first_what_comes_in_does_not_wait_behind_the_backlog() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = start(folder.path(), config(QueueKind::Disk));
+    running.offer_all(0..500).await;
+    running.stop().await;
+    let mut fresh_first = config(QueueKind::Disk);
+    fresh_first.queue.order = Order::FreshFirst;
+    let running = start(folder.path(), fresh_first);
+    // The backlog is 50 MB, of which 8 MiB are read ahead.
+    running.destination.open.store(true, Ordering::SeqCst);
+    running.offer_all(1000..1005).await;
+    running.settled().await;
+    let taken = running.destination.taken();
+    let last_fresh = taken.iter().rposition(|number| *number >= 1000).unwrap();
+    assert!(last_fresh < 250, "place {last_fresh} of {}", taken.len());
+    assert_eq!(taken.len(), 505);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_queue_that_spills_is_in_memory_until_that_is_full() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = start(folder.path(), config(QueueKind::Spill));
+    running.offer_all(0..8).await;
+    assert!(
+        disk_bytes(folder.path()) < 100_000,
+        "nothing is on disk yet"
+    );
+    running.offer_all(8..40).await;
+    assert!(disk_bytes(folder.path()) > 2_900_000);
+    // At the end what is in memory is spilled too.
+    let counts = running.stop().await;
+    assert_eq!(counts.kept, 40);
+    assert!(disk_bytes(folder.path()) > 3_900_000);
+    let running = start(folder.path(), config(QueueKind::Spill));
+    running.destination.open.store(true, Ordering::SeqCst);
+    running.settled().await;
+    let mut taken = running.destination.taken();
+    taken.sort_unstable();
+    assert_eq!(taken, Vec::from_iter(0..40));
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_full_queue_that_drops_its_oldest_drops_those_of_the_lowest_priority_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut drops = config(QueueKind::Disk);
+    drops.required = false;
+    drops.queue.max_bytes = Some(ByteSize::mib(64));
+    drops.queue.when_full = Some(WhenFull::DropOldest);
+    let running = start(folder.path(), drops);
+    for number in 0..300 {
+        running.offer(batch(number, Priority::High)).await;
+    }
+    for number in 300..900 {
+        running.offer(batch(number, Priority::Low)).await;
+    }
+    for number in 900..1000 {
+        running.offer(batch(number, Priority::High)).await;
+    }
+    assert!(disk_bytes(folder.path()) <= 64 << 20);
+    running.destination.open.store(true, Ordering::SeqCst);
+    running.settled().await;
+    let counts = running.counts();
+    let lost = counts.dropped[Reason::QueueFull as usize];
+    assert_eq!(counts.delivered + lost, 1000);
+    assert!(lost > 300, "{lost}");
+    let taken = running.destination.taken();
+    let high = taken.iter().filter(|n| **n < 300 || **n >= 900).count();
+    assert_eq!(high, 400, "none of high priority is lost");
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_older_than_the_queue_allows_is_given_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut ages = config(QueueKind::Disk);
+    ages.queue.max_age = Duration::from_millis(300);
+    let running = start(folder.path(), ages);
+    running.offer_all(0..100).await;
+    // On disk or in memory: all of it grows too old.
+    running.settled().await;
+    assert_eq!(running.counts().dropped[Reason::TooOld as usize], 100);
+    until(|| disk_bytes(folder.path()) < 1_000_000).await;
+    running.stop().await;
+}
