@@ -56,6 +56,23 @@ receivers = ["apps"]
 exporters = ["backend"]
 """
 
+# What must fail: to show that this can.
+IN_MEMORY = """
+[intake]
+memory_budget = "8GiB"
+acknowledge = "queued"
+
+[exporters.backend]
+type = "otlp_grpc"
+endpoint = "http://{sink}"
+compression = "none"
+queue = {{ max_bytes = "7GiB", when_full = "refuse" }}
+
+[pipelines.main]
+receivers = ["apps"]
+exporters = ["backend"]
+"""
+
 DIGITS = 20
 
 
@@ -291,6 +308,8 @@ class Run:
         sections = SECTIONS.format(
             directory=self.directory, sink=self.sink.at["grpc"], order=order
         )
+        if given.in_memory:
+            sections = IN_MEMORY.format(sink=self.sink.at["grpc"])
         self.daemon = parts.Daemon(given.otlpd, folder, sections)
         self.bodies = Bodies(given.spans)
         self.size = len(self.bodies.body)
@@ -454,6 +473,7 @@ def main():
     add("--most-mib", type=int, default=128)
     add("--least-share", type=float, default=0.6)
     add("--latest", type=float, default=5, help="seconds; the 99th percentile of fresh data")
+    add("--in-memory", action="store_true", help="a queue in memory, on which this must fail")
     add("--sink", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.sink:

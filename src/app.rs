@@ -23,6 +23,8 @@ use crate::delivery::lane::Lane;
 use crate::delivery::sender::Sender;
 use crate::host::cpu::{self, CpuAllowance};
 use crate::host::workers::Workers;
+use crate::intake::priority::Priorities;
+use crate::intake::tenants::Tenants;
 use crate::intake::{Door, Intake};
 use crate::net::inherited::Sockets;
 use crate::net::listen::Listener;
@@ -66,6 +68,7 @@ pub struct App {
     lanes: Arc<Lanes>,
     registry: Arc<Registry>,
     budget: Budget,
+    priorities: Option<Arc<Priorities>>,
     workers: Workers,
     receiving: Trigger,
     delivering: Trigger,
@@ -98,17 +101,37 @@ impl App {
         allowances: &Allowances,
         sockets: Sockets,
     ) -> Result<Prepared, String> {
-        Prepared::build(Self::new(config, allowances), config, sockets).await
+        Prepared::build(Self::new(config, allowances, None), config, sockets).await
     }
 
-    fn new(config: &Config, allowances: &Allowances) -> Self {
+    /// Nothing of it runs yet. It keeps the accounts, the counts and the budget of what ran in
+    /// this process before, if anything did.
+    fn new(config: &Config, allowances: &Allowances, past: Option<&Self>) -> Self {
+        let (registry, budget, ledger, upgrades) = match past {
+            Some(past) => (
+                Arc::clone(&past.registry),
+                past.budget.clone(),
+                Arc::clone(&past.ledger),
+                Arc::clone(&past.upgrades),
+            ),
+            None => (
+                Arc::default(),
+                Budget::new(allowances.budget),
+                Arc::default(),
+                Arc::default(),
+            ),
+        };
+        let priorities = priorities(config, &registry);
+        let door =
+            Door::new(&config.intake).with(tenants(config, &budget, &registry), priorities.clone());
         Self {
             health: Arc::default(),
-            door: Arc::new(Door::new(&config.intake)),
-            ledger: Arc::default(),
+            door: Arc::new(door),
+            ledger,
             lanes: Arc::default(),
-            registry: Arc::default(),
-            budget: Budget::new(allowances.budget),
+            registry,
+            budget,
+            priorities,
             workers: Workers::new(allowances.cpu.threads),
             receiving: Trigger::default(),
             delivering: Trigger::default(),
@@ -119,7 +142,7 @@ impl App {
             background: Vec::new(),
             admin: None,
             sockets: Vec::new(),
-            upgrades: Arc::default(),
+            upgrades,
             deadline: config.shutdown.deadline,
         }
     }
@@ -208,6 +231,7 @@ impl App {
             budget: self.budget.clone(),
             workers: self.workers.clone(),
             ledger: Arc::clone(&self.ledger),
+            priorities: self.priorities.clone(),
         });
         let door = Arc::clone(&self.door);
         Intake::new(
@@ -239,6 +263,16 @@ impl Drop for App {
             task.abort();
         }
     }
+}
+
+fn tenants(config: &Config, budget: &Budget, registry: &Registry) -> Option<Tenants> {
+    let tenants = config.tenants.as_ref()?;
+    Some(Tenants::new(tenants, &config.intake, budget, registry))
+}
+
+fn priorities(config: &Config, registry: &Registry) -> Option<Arc<Priorities>> {
+    let priority = config.priority.as_ref()?;
+    Some(Arc::new(Priorities::new(priority, registry)))
 }
 
 async fn resize(workers: Workers, mut cpu: watch::Receiver<CpuAllowance>) {

@@ -70,6 +70,13 @@ impl Priority {
             Self::High => "high",
         }
     }
+
+    /// The priority of this name.
+    pub fn from_name(name: &[u8]) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|priority| priority.name().as_bytes() == name)
+    }
 }
 
 /// How often each priority is served, beside the others: `weights = { high = 8, ... }`.

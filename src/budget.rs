@@ -15,6 +15,8 @@ pub struct Budget {
     free: Arc<Semaphore>,
     limit: u64,
     waiting: Arc<AtomicU64>,
+    /// What it is a part of: what is reserved here is reserved there as well.
+    whole: Option<Arc<Budget>>,
 }
 
 /// Why a reservation was not made at once.
@@ -37,6 +39,16 @@ impl Budget {
             free: Arc::new(Semaphore::new(permits)),
             limit,
             waiting: Arc::default(),
+            whole: None,
+        }
+    }
+
+    /// A part of it: what is reserved from the part is paid from the whole, and is never more
+    /// than `limit` bytes together.
+    pub fn part(&self, limit: u64) -> Self {
+        Self {
+            whole: Some(Arc::new(self.clone())),
+            ..Self::new(limit.min(self.limit))
         }
     }
 
@@ -48,6 +60,9 @@ impl Budget {
     /// The most that one request may ever reserve, in bytes: a quarter may be taken by
     /// flow-control windows for good, and one that waits for more would stop all behind it.
     pub fn most(&self) -> usize {
+        if let Some(whole) = &self.whole {
+            return whole.most().min(self.at_most(usize::MAX));
+        }
         usize::try_from(self.limit - self.limit / 4).unwrap_or(usize::MAX)
     }
 
@@ -60,6 +75,7 @@ impl Budget {
     /// Whether anything is free, and nobody waits for it.
     pub fn has_room(&self) -> bool {
         self.free.available_permits() > 0
+            && self.whole.as_ref().is_none_or(|whole| whole.has_room())
     }
 
     /// Reserves `bytes`, or all there is if that is less: one thing too large for the whole
@@ -87,9 +103,10 @@ impl Budget {
     pub fn try_reserve(&self, bytes: usize) -> Result<Reservation, Unpaid> {
         let permits = self.permits(bytes)?;
         match Arc::clone(&self.free).try_acquire_many_owned(permits) {
-            Ok(permit) => Ok(Reservation {
-                permit: Some(permit),
-            }),
+            Ok(permit) => match &self.whole {
+                None => Ok(Reservation::new(permit)),
+                Some(whole) => Ok(whole.try_reserve(bytes)?.of_part(permit)),
+            },
             Err(TryAcquireError::NoPermits | TryAcquireError::Closed) => Err(Unpaid::Spent),
         }
     }
@@ -103,9 +120,11 @@ impl Budget {
         let permits = self.permits(bytes)?;
         let _waiting = Waiting::new(&self.waiting);
         match Arc::clone(&self.free).acquire_many_owned(permits).await {
-            Ok(permit) => Ok(Reservation {
-                permit: Some(permit),
-            }),
+            Ok(permit) => match &self.whole {
+                None => Ok(Reservation::new(permit)),
+                // A whole is no part itself, so this goes no deeper.
+                Some(whole) => Ok(Box::pin(whole.reserve(bytes)).await?.of_part(permit)),
+            },
             Err(_closed) => Err(Unpaid::Spent),
         }
     }
@@ -138,9 +157,25 @@ impl Drop for Waiting<'_> {
 #[must_use = "dropping a reservation gives its bytes back"]
 pub struct Reservation {
     permit: Option<OwnedSemaphorePermit>,
+    /// As much of the part of the budget that it was taken from.
+    of_part: Option<OwnedSemaphorePermit>,
 }
 
 impl Reservation {
+    fn new(permit: OwnedSemaphorePermit) -> Self {
+        Self {
+            permit: Some(permit),
+            of_part: None,
+        }
+    }
+
+    fn of_part(self, permit: OwnedSemaphorePermit) -> Self {
+        Self {
+            of_part: Some(permit),
+            ..self
+        }
+    }
+
     /// What is reserved, in bytes.
     pub fn bytes(&self) -> usize {
         self.permit
@@ -150,26 +185,34 @@ impl Reservation {
 
     /// Adds the bytes of `other`, which must come from the same budget.
     pub fn merge(&mut self, other: Self) {
-        match (&mut self.permit, other.permit) {
-            (Some(mine), Some(theirs)) => mine.merge(theirs),
-            (mine @ None, theirs) => *mine = theirs,
-            (Some(_), None) => {}
-        }
+        merge(&mut self.permit, other.permit);
+        merge(&mut self.of_part, other.of_part);
     }
 
     /// Splits off a reservation of `bytes`; of all there is, if that is less.
     pub fn split_off(&mut self, bytes: usize) -> Self {
         let bytes = bytes.min(self.bytes());
-        let permit = self.permit.as_mut().and_then(|permit| permit.split(bytes));
-        Self { permit }
+        let split = |permit: &mut Option<OwnedSemaphorePermit>| permit.as_mut()?.split(bytes);
+        Self {
+            permit: split(&mut self.permit),
+            of_part: split(&mut self.of_part),
+        }
     }
 
     /// Gives back all above `bytes`.
     pub fn shrink_to(&mut self, bytes: usize) {
-        if let Some(permit) = &mut self.permit {
+        for permit in [&mut self.permit, &mut self.of_part].into_iter().flatten() {
             let excess = permit.num_permits().saturating_sub(bytes);
             drop(permit.split(excess));
         }
+    }
+}
+
+fn merge(mine: &mut Option<OwnedSemaphorePermit>, theirs: Option<OwnedSemaphorePermit>) {
+    match (mine, theirs) {
+        (Some(mine), Some(theirs)) => mine.merge(theirs),
+        (mine @ None, theirs) => *mine = theirs,
+        (Some(_), None) => {}
     }
 }
 
@@ -197,6 +240,40 @@ mod tests {
             Budget::new(10).try_reserve(11).unwrap_err(),
             Unpaid::TooLarge
         );
+    }
+
+    #[tokio::test]
+    async fn a_part_is_paid_from_the_whole_and_stops_at_its_own_limit() {
+        let whole = Budget::new(100);
+        let part = whole.part(50);
+        assert_eq!(part.most(), 50);
+        assert_eq!(part.try_reserve(51).unwrap_err(), Unpaid::TooLarge);
+        let mut first = part.try_reserve(40).unwrap();
+        assert_eq!((part.used(), whole.used()), (40, 40));
+        assert_eq!(part.try_reserve(20).unwrap_err(), Unpaid::Spent);
+        let others = whole.try_reserve(55).unwrap();
+        let mut waiting = Box::pin(part.reserve(10));
+        assert!(futures_util::poll!(&mut waiting).is_pending());
+        drop(others);
+        first.merge(waiting.await.unwrap());
+        assert_eq!((part.used(), whole.used()), (50, 50));
+        first.shrink_to(30);
+        let second = first.split_off(20);
+        drop(first);
+        assert_eq!((part.used(), whole.used()), (20, 20));
+        drop(second);
+        assert_eq!((part.used(), whole.used()), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn what_the_whole_has_not_is_not_kept_back_from_the_part() {
+        let whole = Budget::new(100);
+        let part = whole.part(50);
+        let others = whole.try_reserve(90).unwrap();
+        assert_eq!(part.try_reserve(20).unwrap_err(), Unpaid::Spent);
+        assert_eq!(part.used(), 0);
+        drop(others);
+        assert_eq!(part.try_reserve(50).unwrap().bytes(), 50);
     }
 
     #[tokio::test]

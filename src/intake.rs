@@ -8,22 +8,26 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use http::HeaderMap;
 use rand::Rng;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout_at};
 
 use crate::budget::{Budget, Reservation, Unpaid};
-use crate::net::compression::Encoding;
 use crate::otlp::Signal;
 use crate::telemetry::metrics::Refusal;
 
 mod config;
 pub mod priority;
+mod request;
+pub mod tenants;
 
 pub use config::{Acknowledge, IntakeConfig, MemoryBudget};
+use priority::Priorities;
+pub use request::{Accepted, Admission, Caller, InjectedError, Refused, Request};
+use tenants::{Charge, Tenant, Tenants};
 
 /// The door of one receiver: cloning it shares it.
 #[derive(Clone)]
@@ -50,6 +54,14 @@ pub struct Door {
     held: Semaphore,
     max_held: usize,
     closed: watch::Sender<bool>,
+    tenants: Option<Tenants>,
+    priorities: Option<Arc<Priorities>>,
+}
+
+/// A place among the requests that are held, and one of its tenant's.
+struct Place<'a> {
+    _one: SemaphorePermit<'a>,
+    _of_tenant: Option<SemaphorePermit<'a>>,
 }
 
 /// A queue that a request of some signal must find room in.
@@ -70,81 +82,6 @@ pub struct Gate {
 pub type Onward =
     Arc<dyn Fn(Request) -> BoxFuture<'static, Result<Accepted, Refused>> + Send + Sync>;
 
-/// A request that was admitted and read.
-#[derive(Debug)]
-pub struct Request {
-    /// What kind of request it is.
-    pub signal: Signal,
-    /// Its body as it came.
-    pub body: Bytes,
-    /// How the body is compressed.
-    pub encoding: Option<Encoding>,
-    /// The most that it may inflate to, in bytes.
-    pub limit: usize,
-    /// What pays for it.
-    pub reservation: Reservation,
-    /// When the client must have its answer.
-    pub deadline: Instant,
-}
-
-/// The request was taken.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Accepted {
-    /// Items that were taken.
-    pub items: u64,
-    /// Items that were refused because they themselves are bad.
-    pub rejected: u64,
-    /// The uncompressed bytes of the request.
-    pub bytes: usize,
-    /// Why, for a person; empty if none were.
-    pub message: String,
-}
-
-/// The request was not taken. Receivers put it into their protocol's own words.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refused {
-    /// No room within the time that the client waits: come back after `retry_after`.
-    Overloaded {
-        /// When there is likely room.
-        retry_after: Duration,
-        /// What is full.
-        why: Refusal,
-    },
-    /// Shutting down: come back after `retry_after`, to whoever listens then.
-    Draining {
-        /// When somebody may listen again.
-        retry_after: Duration,
-    },
-    /// Above the limit of one request; no retry helps.
-    TooLarge {
-        /// The limit in bytes.
-        limit: usize,
-    },
-    /// The body does not inflate; no retry helps.
-    Damaged {
-        /// What is wrong with it.
-        problem: String,
-    },
-    /// The bytes are not what they claim to be; no retry helps.
-    Invalid {
-        /// Where, as a path of field names; empty for the body as a whole.
-        field: String,
-        /// What is wrong there.
-        problem: String,
-    },
-    /// A destination refused it for good (`acknowledge = "delivered"`).
-    Undeliverable,
-}
-
-/// A request that may be read.
-#[derive(Debug)]
-pub struct Admission {
-    /// What pays for its body.
-    pub reservation: Reservation,
-    /// When the client must have its answer.
-    pub deadline: Instant,
-}
-
 impl Door {
     /// A door with these settings.
     pub fn new(config: &IntakeConfig) -> Self {
@@ -153,7 +90,16 @@ impl Door {
             held: Semaphore::new(config.max_held),
             max_held: config.max_held,
             closed: watch::Sender::new(false),
+            tenants: None,
+            priorities: None,
         }
+    }
+
+    /// Tells tenants apart from now on, and what matters more.
+    pub fn with(mut self, tenants: Option<Tenants>, priorities: Option<Arc<Priorities>>) -> Self {
+        self.tenants = tenants;
+        self.priorities = priorities;
+        self
     }
 
     /// Refuses every request from now on, and those that wait for room or for delivery.
@@ -164,6 +110,17 @@ impl Door {
     /// How many requests are held now.
     pub fn held(&self) -> usize {
         self.max_held - self.held.available_permits().min(self.max_held)
+    }
+
+    /// Refused where as many are held as may be, of all or of this tenant.
+    fn place<'a>(&'a self, tenant: Option<&'a Tenant>) -> Option<Place<'a>> {
+        Some(Place {
+            _of_tenant: match tenant {
+                Some(tenant) => Some(tenant.held.try_acquire().ok()?),
+                None => None,
+            },
+            _one: self.held.try_acquire().ok()?,
+        })
     }
 }
 
@@ -194,19 +151,53 @@ impl Intake {
         Instant::now() + patience.min(self.door.max_wait)
     }
 
-    /// Lets a request of `bytes` in; holds it until there is room or `deadline` is reached.
+    /// Who sends a request with these headers, and waits for `timeout`.
+    pub fn caller(&self, headers: &HeaderMap, timeout: Option<Duration>) -> Caller {
+        let tenants = self.door.tenants.as_ref();
+        let priorities = self.door.priorities.as_ref();
+        Caller {
+            deadline: self.deadline(timeout),
+            tenant: tenants.map(|tenants| tenants.of(headers)),
+            priority: priorities.and_then(|priorities| priorities.named_in(headers)),
+        }
+    }
+
+    /// Lets a request of `bytes` in; holds it until it is its tenant's turn and there is room, or
+    /// the caller's deadline is reached.
     pub async fn admit(
         &self,
         signal: Signal,
         bytes: usize,
-        deadline: Instant,
+        caller: Caller,
     ) -> Result<Admission, Refused> {
+        match self.let_in(signal, bytes, &caller).await {
+            Ok((reservation, charge)) => Ok(Admission {
+                reservation,
+                caller,
+                charge,
+            }),
+            Err(refused) => Err(caller.refused(refused)),
+        }
+    }
+
+    async fn let_in(
+        &self,
+        signal: Signal,
+        bytes: usize,
+        caller: &Caller,
+    ) -> Result<(Reservation, Option<Charge>), Refused> {
         if *self.door.closed.borrow() {
             return Err(draining());
         }
-        if bytes > self.budget.most() {
-            return Err(self.above_budget());
+        let budget = caller.budget(&self.budget);
+        if bytes > budget.most() {
+            return Err(above(budget));
         }
+        let tenant = caller.tenant.as_ref().map(|named| &named.tenant);
+        let charge = match tenant {
+            Some(tenant) => Some(self.in_turn(tenant, caller.deadline).await?),
+            None => None,
+        };
         let gates = self
             .gates
             .get(signal as usize)
@@ -215,43 +206,42 @@ impl Intake {
             (gate.pace)().await;
         }
         if gates.iter().all(|gate| gate.room.has_room()) {
-            match self.budget.try_reserve(bytes) {
-                Ok(reservation) => {
-                    return Ok(Admission {
-                        reservation,
-                        deadline,
-                    });
-                }
-                Err(Unpaid::TooLarge) => return Err(self.above_budget()),
+            match budget.try_reserve(bytes) {
+                Ok(reservation) => return Ok((reservation, charge)),
+                Err(Unpaid::TooLarge) => return Err(above(budget)),
                 Err(Unpaid::Spent) => {}
             }
         }
-        let Ok(_held) = self.door.held.try_acquire() else {
-            return Err(self.overloaded(Refusal::TooManyHeld, gates));
+        let Some(_place) = self.door.place(tenant.map(Arc::as_ref)) else {
+            return Err(overloaded(Refusal::TooManyHeld, gates));
         };
         let mut closed = self.door.closed.subscribe();
         let held = tokio::select! {
-            held = self.hold(gates, bytes, deadline) => held,
+            held = hold(gates, budget, bytes, caller.deadline) => held,
             _ = closed.wait_for(|closed| *closed) => return Err(draining()),
         };
         match held {
-            Ok(Ok(reservation)) => Ok(Admission {
-                reservation,
-                deadline,
-            }),
-            Ok(Err(_too_large)) => Err(self.above_budget()),
-            Err(_elapsed) => {
-                for gate in gates.iter().filter(|gate| !gate.room.has_room()) {
-                    (gate.is_full)();
-                }
-                let full = gates.iter().any(|gate| !gate.room.has_room());
-                let why = if full {
-                    Refusal::QueueFull
-                } else {
-                    Refusal::Budget
-                };
-                Err(self.overloaded(why, gates))
+            Ok(Ok(reservation)) => Ok((reservation, charge)),
+            Ok(Err(_too_large)) => Err(above(budget)),
+            Err(_elapsed) => Err(no_room(gates)),
+        }
+    }
+
+    /// Holds a request while its tenant has sent more than it may: with no part of the budget
+    /// and of no queue's room, and behind those of the same tenant only.
+    async fn in_turn(&self, tenant: &Arc<Tenant>, deadline: Instant) -> Result<Charge, Refused> {
+        if let Some(charge) = tenant.try_enter() {
+            return Ok(charge);
+        }
+        let Some(_place) = self.door.place(Some(tenant)) else {
+            return Err(tenant.limited());
+        };
+        let mut closed = self.door.closed.subscribe();
+        tokio::select! {
+            charge = timeout_at(deadline.max(Instant::now()), tenant.enter()) => {
+                charge.map_err(|_elapsed| tenant.limited())
             }
+            _ = closed.wait_for(|closed| *closed) => Err(draining()),
         }
     }
 
@@ -278,7 +268,8 @@ impl Intake {
         let expected = expected.max(bytes).clamp(MIN_EXPECTED, MAX_EXPECTED);
         self.expected.store(expected, Ordering::Relaxed);
         if bytes > paid {
-            if let Ok(more) = self.budget.try_reserve(bytes - paid) {
+            let budget = admission.caller.budget(&self.budget);
+            if let Ok(more) = budget.try_reserve(bytes - paid) {
                 admission.reservation.merge(more);
                 return Ok(());
             }
@@ -294,12 +285,17 @@ impl Intake {
     /// Carries a request that was read into the pipelines; returns when it is acknowledged, or
     /// when the door is closed before it is.
     pub async fn submit(&self, request: Request) -> Result<Accepted, Refused> {
+        let (signal, caller) = (request.signal, request.caller.clone());
         let mut closed = self.door.closed.subscribe();
-        tokio::select! {
+        let outcome = tokio::select! {
             biased;
             outcome = (self.onward)(request) => outcome,
             _ = closed.wait_for(|closed| *closed) => Err(draining()),
+        };
+        if let (Ok(accepted), Some(named)) = (&outcome, &caller.tenant) {
+            named.tenant.accepted(signal, accepted);
         }
+        outcome.map_err(|refused| caller.refused(refused))
     }
 
     /// Pays for `needed` bytes more, and for as many as are `wished` if one request may have
@@ -311,57 +307,75 @@ impl Intake {
         wished: usize,
     ) -> Result<(), Refused> {
         let paid = admission.reservation.bytes();
-        let allowed = self.budget.most().saturating_sub(paid);
+        let budget = admission.caller.budget(&self.budget);
+        let allowed = budget.most().saturating_sub(paid);
         if needed > allowed {
-            return Err(self.above_budget());
+            return Err(above(budget));
         }
-        let more = self.budget.reserve(wished.clamp(needed, allowed));
-        match timeout_at(admission.deadline, more).await {
+        let more = budget.reserve(wished.clamp(needed, allowed));
+        match timeout_at(admission.caller.deadline, more).await {
             Ok(Ok(more)) => {
                 admission.reservation.merge(more);
                 Ok(())
             }
-            Ok(Err(_too_large)) => Err(self.above_budget()),
-            Err(_elapsed) => Err(self.overloaded(Refusal::Budget, &[])),
-        }
-    }
-
-    async fn hold(
-        &self,
-        gates: &[Gate],
-        bytes: usize,
-        deadline: Instant,
-    ) -> Result<Result<Reservation, Unpaid>, Elapsed> {
-        for gate in gates.iter().filter(|gate| gate.waits) {
-            // As long as the client itself waits: it ends this by going away.
-            drop(gate.room.reserve(1).await);
-        }
-        let room_and_budget = async {
-            for gate in gates.iter().filter(|gate| !gate.waits) {
-                drop(gate.room.reserve(1).await?);
+            Ok(Err(_too_large)) => Err(above(budget)),
+            Err(_elapsed) => {
+                let refused = overloaded(Refusal::Budget, &[]);
+                Err(admission.caller.refused(refused))
             }
-            self.budget.reserve(bytes).await
-        };
-        timeout_at(deadline.max(Instant::now()), room_and_budget).await
-    }
-
-    fn above_budget(&self) -> Refused {
-        Refused::TooLarge {
-            limit: self.budget.most(),
         }
     }
+}
 
-    fn overloaded(&self, why: Refusal, gates: &[Gate]) -> Refused {
-        let retry_after = gates
-            .iter()
-            .filter(|gate| !gate.room.has_room())
-            .map(|gate| (gate.retry_after)())
-            .max()
-            .unwrap_or(Duration::from_secs(1));
-        Refused::Overloaded {
-            retry_after: jittered(retry_after),
-            why,
+async fn hold(
+    gates: &[Gate],
+    budget: &Budget,
+    bytes: usize,
+    deadline: Instant,
+) -> Result<Result<Reservation, Unpaid>, Elapsed> {
+    for gate in gates.iter().filter(|gate| gate.waits) {
+        // As long as the client itself waits: it ends this by going away.
+        drop(gate.room.reserve(1).await);
+    }
+    let room_and_budget = async {
+        for gate in gates.iter().filter(|gate| !gate.waits) {
+            drop(gate.room.reserve(1).await?);
         }
+        budget.reserve(bytes).await
+    };
+    timeout_at(deadline.max(Instant::now()), room_and_budget).await
+}
+
+fn above(budget: &Budget) -> Refused {
+    Refused::TooLarge {
+        limit: budget.most(),
+    }
+}
+
+/// The refusal of a request that was held in vain.
+fn no_room(gates: &[Gate]) -> Refused {
+    for gate in gates.iter().filter(|gate| !gate.room.has_room()) {
+        (gate.is_full)();
+    }
+    let full = gates.iter().any(|gate| !gate.room.has_room());
+    let why = if full {
+        Refusal::QueueFull
+    } else {
+        Refusal::Budget
+    };
+    overloaded(why, gates)
+}
+
+fn overloaded(why: Refusal, gates: &[Gate]) -> Refused {
+    let retry_after = gates
+        .iter()
+        .filter(|gate| !gate.room.has_room())
+        .map(|gate| (gate.retry_after)())
+        .max()
+        .unwrap_or(Duration::from_secs(1));
+    Refused::Overloaded {
+        retry_after: jittered(retry_after),
+        why,
     }
 }
 
@@ -379,6 +393,7 @@ pub fn jittered(delay: Duration) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use futures_util::FutureExt;
 
     use super::*;
@@ -400,8 +415,8 @@ mod tests {
     }
 
     async fn admit(intake: &Intake, bytes: usize) -> Result<Admission, Refused> {
-        let deadline = intake.deadline(None);
-        intake.admit(Signal::Logs, bytes, deadline).await
+        let caller = Caller::until(intake.deadline(None));
+        intake.admit(Signal::Logs, bytes, caller).await
     }
 
     #[tokio::test(start_paused = true)]
@@ -472,7 +487,8 @@ mod tests {
             encoding: None,
             limit: 0,
             reservation: admission.reservation,
-            deadline: admission.deadline,
+            caller: admission.caller,
+            charge: None,
         }));
         assert!(futures_util::poll!(&mut held).is_pending());
         assert!(futures_util::poll!(&mut submitted).is_pending());

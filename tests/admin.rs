@@ -9,6 +9,8 @@ use std::time::Duration;
 use otlpd::admin::{self, PipelineSummary, Sources};
 use otlpd::budget::Budget;
 use otlpd::host::cpu::CpuAllowance;
+use otlpd::intake::priority::{Priorities, PriorityConfig};
+use otlpd::intake::tenants::{Tenants, TenantsConfig};
 use otlpd::intake::{Door, IntakeConfig};
 use otlpd::net::listen::Listener;
 use otlpd::otlp::Signal;
@@ -208,6 +210,15 @@ async fn every_metric_of_the_table_is_served_in_both_formats() {
     receiver.body(10, 100);
     receiver.took(Duration::from_millis(4));
     let _open = receiver.connection();
+    let (intake, tenants) = (IntakeConfig::default(), TenantsConfig::default());
+    let budget = Budget::new(1 << 20);
+    drop(Tenants::new(&tenants, &intake, &budget, &daemon.registry));
+    drop(Priorities::new(
+        &PriorityConfig::default(),
+        &daemon.registry,
+    ));
+    let injected = ["rehearsal", "latency"];
+    drop(daemon.registry.counter(&table::INJECTED_FAULTS, &injected));
     let [_, metrics, ..] = daemon.ledger.accounts("back\\end \"1\"\n");
     metrics.receive(3);
     metrics.settle(2, Fate::Dropped(Reason::QueueFull));

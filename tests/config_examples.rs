@@ -68,11 +68,14 @@ fn reference() -> String {
     std::fs::read_to_string(folder().join("otlpd.toml")).unwrap()
 }
 
-/// The reference with the keys that have no default (`#key = value`) written out.
+/// The reference with the keys that have no default (`#key = value`) and the sections that are off
+/// unless they are written (`#[section]`) written out.
 fn whole_reference() -> String {
     let lines = reference();
     let uncommented = lines.lines().map(|line| match line.strip_prefix('#') {
-        Some(setting) if setting.starts_with(|c: char| c.is_ascii_lowercase()) => setting,
+        Some(setting) if setting.starts_with(|c: char| c.is_ascii_lowercase() || c == '[') => {
+            setting
+        }
         _ => line,
     });
     uncommented.collect::<Vec<_>>().join("\n")
@@ -144,6 +147,24 @@ fn the_reference_says_the_defaults_that_the_code_has() {
     let said = load_text(&reference(), &[]).unwrap();
     let defaults = load_text(REQUIRED, &[]).unwrap();
     assert_eq!(format!("{said:#?}"), format!("{defaults:#?}"));
+}
+
+/// What the reference shows of the sections that are off unless they are written, but for the keys
+/// that have no default, is what they are when they are written and empty.
+#[test]
+fn the_sections_that_are_off_have_the_defaults_that_the_reference_shows() {
+    let mut shown: Table = whole_reference().parse().unwrap();
+    shown.retain(|section, _| matches!(section, "tenants" | "priority"));
+    let tenants = shown["tenants"].as_table_mut().unwrap();
+    tenants.remove("limits").unwrap();
+    let default = tenants["default"].as_table_mut().unwrap();
+    default.retain(|key, _| key == "burst");
+    let priority = shown["priority"].as_table_mut().unwrap();
+    priority.remove("rules").unwrap();
+    let shown = load_text(&format!("{REQUIRED}\n{shown}"), &[]).unwrap();
+    let empty = load_text(&format!("{REQUIRED}\n[tenants]\n[priority]\n"), &[]).unwrap();
+    assert!(empty.tenants.is_some() && empty.priority.is_some());
+    assert_eq!(format!("{shown:#?}"), format!("{empty:#?}"));
 }
 
 #[test]

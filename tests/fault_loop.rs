@@ -18,15 +18,6 @@ mod proof;
 fn a_loop_of_faults_loses_nothing_that_was_acknowledged() {
     proof::run(
         "fault_loop.py",
-        &[
-            "--minutes",
-            "0.4",
-            "--lasts",
-            "2",
-            "--rate",
-            "100",
-            "--disk",
-            "64",
-        ],
+        "--minutes 0.4 --lasts 2 --rate 100 --disk 64",
     );
 }

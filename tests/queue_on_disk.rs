@@ -226,7 +226,7 @@ async fn what_is_stored_is_delivered_in_order_and_the_disk_is_given_back() {
 async fn one_request_in_flight_at_a_time_keeps_the_order() {
     let folder = tempfile::tempdir().unwrap();
     let mut config = config(QueueKind::Disk);
-    config.max_in_flight = 1.into();
+    config.max_in_flight = 1;
     let running = start(folder.path(), config);
     running.destination.open.store(true, Ordering::SeqCst);
     running.offer_all(0..200).await;

@@ -15,24 +15,14 @@ mod proof;
 
 #[test]
 fn what_was_acknowledged_as_stored_survives_kill_nine() {
-    proof::run(
-        "survives_kill.py",
-        &["--kills", "6", "--longest", "1.5", "--rate", "120"],
-    );
+    proof::run("survives_kill.py", "--kills 6 --longest 1.5 --rate 120");
 }
 
 #[test]
 fn what_was_acknowledged_as_delivered_has_arrived_whenever_it_is_killed() {
     proof::run(
         "survives_kill.py",
-        &[
-            "--kills",
-            "3",
-            "--acknowledge",
-            "delivered",
-            "--rate",
-            "120",
-        ],
+        "--kills 3 --acknowledge delivered --rate 120",
     );
 }
 
@@ -42,16 +32,7 @@ fn the_proof_sees_the_loss_of_what_was_only_queued() {
     let found = proof::attempt(
         "survives_kill.py",
         // Refusing, hanging or away at least once in six: the seed is a constant.
-        &[
-            "--kills",
-            "3",
-            "--acknowledge",
-            "queued",
-            "--rate",
-            "120",
-            "--seed",
-            "1",
-        ],
+        "--kills 3 --acknowledge queued --rate 120 --seed 1",
     );
     if let Some((passed, said)) = found {
         assert!(!passed && said.contains("MISSING"), "{said}");
@@ -61,12 +42,10 @@ fn the_proof_sees_the_loss_of_what_was_only_queued() {
 #[test]
 fn what_was_synced_before_it_was_acknowledged_survives_the_loss_of_power() {
     if proof::has_compiler() {
-        proof::run("power_test.py", &[]);
+        proof::run("power_test.py", "");
         proof::run(
             "survives_kill.py",
-            &[
-                "--kills", "4", "--fsync", "always", "--power", "recorded", "--rate", "120",
-            ],
+            "--kills 4 --fsync always --power recorded --rate 120",
         );
     }
 }
@@ -76,16 +55,7 @@ fn the_loss_of_power_takes_no_more_than_the_last_interval() {
     if proof::has_compiler() {
         proof::run(
             "survives_kill.py",
-            &[
-                "--kills",
-                "3",
-                "--shortest",
-                "2",
-                "--power",
-                "recorded",
-                "--rate",
-                "120",
-            ],
+            "--kills 3 --shortest 2 --power recorded --rate 120",
         );
     }
 }

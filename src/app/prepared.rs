@@ -32,11 +32,7 @@ impl Prepared {
         config: &Config,
         allowances: &Allowances,
     ) -> Result<Self, (App, String)> {
-        let mut app = App::new(config, allowances);
-        app.ledger = Arc::clone(&past.ledger);
-        app.registry = Arc::clone(&past.registry);
-        app.upgrades = Arc::clone(&past.upgrades);
-        app.budget = past.budget.clone();
+        let app = App::new(config, allowances, Some(&past));
         let prepared = match past.sockets() {
             Ok(sockets) => Self::build(app, config, Sockets::kept(sockets)).await,
             Err(error) => Err(no_descriptor(&error)),

@@ -12,6 +12,7 @@ pub mod bench;
 mod components;
 mod hand_over;
 mod health;
+mod replay;
 mod run;
 mod upgrade;
 mod validate;
@@ -41,6 +42,8 @@ enum Command {
     Health(health::Health),
     /// Replace a running otlpd by the program that is there now, without refusing a client
     Upgrade(upgrade::Upgrade),
+    /// Send the requests again that were given up and are kept in the dead letters
+    Replay(replay::Replay),
     /// Measure a pipeline and account for every item that goes through it
     Bench(bench::BenchArgs),
 }
@@ -74,6 +77,7 @@ pub fn main() -> ExitCode {
         Some(Command::Components) => components::run(),
         Some(Command::Health(command)) => command.run(),
         Some(Command::Upgrade(command)) => command.run(),
+        Some(Command::Replay(command)) => command.run(),
         Some(Command::Bench(args)) => bench::run(args),
     }
 }

@@ -15,8 +15,9 @@ use crate::exporters::ExporterConfig;
 use crate::processors::ProcessorConfig;
 use crate::receivers::ReceiverConfig;
 
-const SECTIONS: [&str; 12] = [
+const SECTIONS: [&str; 13] = [
     "intake",
+    "tenants",
     "priority",
     "admin",
     "log",
@@ -36,6 +37,7 @@ pub(super) fn config(mut tree: Node, findings: &mut Findings) -> Option<Config> 
     report_unknown_sections(&tree, findings);
     let config = Config {
         intake: section(&mut tree, "intake", findings),
+        tenants: section(&mut tree, "tenants", findings),
         priority: section(&mut tree, "priority", findings),
         admin: section(&mut tree, "admin", findings),
         log: section(&mut tree, "log", findings),

@@ -16,6 +16,7 @@ use crate::admin::AdminConfig;
 use crate::delivery::config::{LaneConfig, QueueKind};
 use crate::exporters::ExporterConfig;
 use crate::intake::priority::PriorityConfig;
+use crate::intake::tenants::TenantsConfig;
 use crate::intake::{Acknowledge, IntakeConfig};
 use crate::otlp::Signal;
 use crate::processors::ProcessorConfig;
@@ -44,6 +45,8 @@ pub use problem::{Problem, Problems};
 pub struct Config {
     /// `[intake]`: the memory budget, and what a success answer means.
     pub intake: IntakeConfig,
+    /// `[tenants]`: whose requests are told apart; nobody's without it.
+    pub tenants: Option<TenantsConfig>,
     /// `[priority]`: what matters more, and what less; nothing does without it.
     pub priority: Option<PriorityConfig>,
     /// `[admin]`: the listener for health, status and metrics.

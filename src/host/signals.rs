@@ -32,21 +32,44 @@ pub enum Wish {
     Upgrade,
 }
 
-/// SIGTERM, SIGINT and SIGUSR2. They no longer end the process from the moment that this is made.
+/// SIGTERM and SIGINT. They no longer end the process from the moment that this is made.
 #[derive(Debug)]
-pub struct Signals {
+pub struct StopSignals {
     terminate: Signal,
     interrupt: Signal,
-    upgrade: Signal,
 }
 
-impl Signals {
-    /// Takes the signals over. Must be called within a runtime; fails only if the system
+impl StopSignals {
+    /// Takes both signals over. Must be called within a runtime; fails only if the system
     /// refuses.
     pub fn install() -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Waits for the next of them; a second one may be waited for, to stop at once. Cancel-safe.
+    pub async fn next(&mut self) -> StopSignal {
+        tokio::select! {
+            _ = self.terminate.recv() => StopSignal::Terminate,
+            _ = self.interrupt.recv() => StopSignal::Interrupt,
+        }
+    }
+}
+
+/// Those, and SIGUSR2, for a process that others can take over from.
+#[derive(Debug)]
+pub struct Signals {
+    stop: StopSignals,
+    upgrade: Signal,
+}
+
+impl Signals {
+    /// Takes all three over. Must be called within a runtime; fails only if the system refuses.
+    pub fn install() -> io::Result<Self> {
+        Ok(Self {
+            stop: StopSignals::install()?,
             upgrade: signal(SignalKind::user_defined2())?,
         })
     }
@@ -54,8 +77,7 @@ impl Signals {
     /// Waits for the next of them. Cancel-safe.
     pub async fn next(&mut self) -> Wish {
         tokio::select! {
-            _ = self.terminate.recv() => Wish::Stop(StopSignal::Terminate),
-            _ = self.interrupt.recv() => Wish::Stop(StopSignal::Interrupt),
+            signal = self.stop.next() => Wish::Stop(signal),
             _ = self.upgrade.recv() => Wish::Upgrade,
         }
     }

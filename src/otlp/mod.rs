@@ -8,6 +8,7 @@ pub mod editor;
 pub mod json;
 pub mod schema;
 pub mod split;
+pub mod view;
 pub mod walk;
 pub mod wire;
 

@@ -11,6 +11,7 @@ use super::{Pipeline, fan_out};
 use crate::budget::{Budget, Reservation};
 use crate::delivery::config::WhenFull;
 use crate::host::workers::Workers;
+use crate::intake::priority::Priorities;
 use crate::intake::{Accepted, Acknowledge, Gate, Onward, Refused, Request, jittered};
 use crate::net::compression;
 use crate::otlp::Signal;
@@ -32,6 +33,8 @@ pub struct Route {
     pub workers: Workers,
     /// Counts what came in.
     pub ledger: Arc<Ledger>,
+    /// Tells what matters more, where that is asked for.
+    pub priorities: Option<Arc<Priorities>>,
 }
 
 /// Up to this many bytes, uncompressed, a request is walked on the thread that read it: at
@@ -70,14 +73,22 @@ impl Route {
     }
 
     async fn take(self: Arc<Self>, mut request: Request) -> Result<Accepted, Refused> {
-        let (signal, deadline) = (request.signal, request.deadline);
-        self.pay_ahead(&mut request).await?;
-        let mut prepared = self.prepare(request).await?;
-        let bytes = prepared.bytes();
-        self.pay(&mut prepared.reservation, bytes, deadline).await?;
+        let (signal, deadline) = (request.signal, request.caller.deadline);
+        let budget = request.caller.budget(&self.budget).clone();
+        let charge = request.charge.take();
+        self.pay_ahead(&budget, &mut request).await?;
+        let mut prepared = self.prepare(request, &budget).await?;
         let accepted = std::mem::take(&mut prepared.accepted);
+        if let Some(charge) = charge {
+            charge.settle(accepted.items + accepted.rejected, accepted.bytes);
+        }
+        let (bytes, priority) = (prepared.bytes(), prepared.priority);
+        pay(&budget, &mut prepared.reservation, bytes, deadline).await?;
         let taken = fan_out::offer(prepared.into_branches(), deadline, self.acknowledge).await?;
         self.ledger.receive(signal, accepted.items);
+        if let Some(priorities) = &self.priorities {
+            priorities.accepted(signal, priority, accepted.items);
+        }
         taken.acknowledged(deadline).await?;
         Ok(accepted)
     }
@@ -85,7 +96,7 @@ impl Route {
     /// Pays for what a compressed body says that it inflates to, and for the copies that
     /// pipelines with processors will make: here a request can be held, on a worker it can
     /// only be refused.
-    async fn pay_ahead(&self, request: &mut Request) -> Result<(), Refused> {
+    async fn pay_ahead(&self, budget: &Budget, request: &mut Request) -> Result<(), Refused> {
         let body = request.body.len();
         let (compressed, plain) = match request.encoding {
             None => (0, body),
@@ -95,12 +106,12 @@ impl Route {
             }
         };
         let total = compressed + plain.saturating_mul(self.copies(request.signal));
-        if total > self.budget.most() {
+        if total > budget.most() {
             // It may lie, and what it asks for would never be free. The worker will see.
             return Ok(());
         }
-        self.pay(&mut request.reservation, total, request.deadline)
-            .await
+        let deadline = request.caller.deadline;
+        pay(budget, &mut request.reservation, total, deadline).await
     }
 
     /// How many copies of a request's bytes its pipelines hold: one that all share that do not
@@ -113,47 +124,52 @@ impl Route {
         editing + usize::from(editing < pipelines.len())
     }
 
-    /// Waits until `total` bytes are paid for, or `deadline` is reached.
-    async fn pay(
-        &self,
-        reservation: &mut Reservation,
-        total: usize,
-        deadline: Instant,
-    ) -> Result<(), Refused> {
-        let missing = total.saturating_sub(reservation.bytes());
-        if missing == 0 {
-            return Ok(());
-        }
-        let limit = self.budget.most();
-        if total > limit {
-            return Err(Refused::TooLarge { limit });
-        }
-        match timeout_at(deadline, self.budget.reserve(missing)).await {
-            Ok(Ok(more)) => {
-                reservation.merge(more);
-                Ok(())
-            }
-            Ok(Err(_too_large)) => Err(Refused::TooLarge { limit }),
-            Err(_elapsed) => Err(Refused::Overloaded {
-                retry_after: jittered(Duration::from_secs(1)),
-                why: Refusal::Budget,
-            }),
-        }
-    }
-
-    async fn prepare(self: &Arc<Self>, request: Request) -> Result<Prepared, Refused> {
+    async fn prepare(
+        self: &Arc<Self>,
+        request: Request,
+        budget: &Budget,
+    ) -> Result<Prepared, Refused> {
         if request.encoding.is_none() && request.body.len() <= INLINE_BYTES {
-            return self.work(request);
+            return self.work(request, budget);
         }
-        let route = Arc::clone(self);
-        self.workers.run(move || route.work(request)).await
+        let (route, budget) = (Arc::clone(self), budget.clone());
+        self.workers.run(move || route.work(request, &budget)).await
     }
 
-    fn work(&self, request: Request) -> Result<Prepared, Refused> {
+    fn work(&self, request: Request, budget: &Budget) -> Result<Prepared, Refused> {
         let pipelines = self
             .pipelines
             .get(request.signal as usize)
             .map_or(&[][..], Vec::as_slice);
-        worker::prepare(request, &self.budget, pipelines, self.validation)
+        let priorities = self.priorities.as_deref();
+        worker::prepare(request, budget, pipelines, self.validation, priorities)
+    }
+}
+
+/// Waits until `total` bytes are paid for, or `deadline` is reached.
+async fn pay(
+    budget: &Budget,
+    reservation: &mut Reservation,
+    total: usize,
+    deadline: Instant,
+) -> Result<(), Refused> {
+    let missing = total.saturating_sub(reservation.bytes());
+    if missing == 0 {
+        return Ok(());
+    }
+    let limit = budget.most();
+    if total > limit {
+        return Err(Refused::TooLarge { limit });
+    }
+    match timeout_at(deadline, budget.reserve(missing)).await {
+        Ok(Ok(more)) => {
+            reservation.merge(more);
+            Ok(())
+        }
+        Ok(Err(_too_large)) => Err(Refused::TooLarge { limit }),
+        Err(_elapsed) => Err(Refused::Overloaded {
+            retry_after: jittered(Duration::from_secs(1)),
+            why: Refusal::Budget,
+        }),
     }
 }

@@ -8,8 +8,9 @@ use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use super::Pipeline;
-use crate::batch::{Batch, Chunks, Context};
+use crate::batch::{Batch, Chunks, Context, Priority};
 use crate::budget::{Budget, Reservation};
+use crate::intake::priority::Priorities;
 use crate::intake::{Accepted, Refused, Request, jittered};
 use crate::net::compression::{self, InflateError};
 use crate::otlp::Signal;
@@ -25,6 +26,8 @@ pub struct Prepared {
     pub accepted: Accepted,
     /// What pays for the branches, as far as it goes: processors may have made more of them.
     pub reservation: Reservation,
+    /// How much it matters.
+    pub priority: Priority,
     branches: Branches,
     /// Which of the branches no longer share the bytes that came.
     edited: SmallVec<[bool; 1]>,
@@ -75,6 +78,7 @@ pub fn prepare(
     budget: &Budget,
     pipelines: &[Arc<Pipeline>],
     validation: Validation,
+    priorities: Option<&Priorities>,
 ) -> Result<Prepared, Refused> {
     let Request {
         signal,
@@ -82,6 +86,7 @@ pub fn prepare(
         encoding,
         limit,
         mut reservation,
+        caller,
         ..
     } = request;
     let (plain, encoded) = match encoding {
@@ -100,12 +105,18 @@ pub fn prepare(
         bytes,
         ..accepted
     };
+    let said = caller.priority;
+    let found = || priorities.map(|priorities| priorities.classify(signal, &plain));
+    let priority = said.or_else(found).unwrap_or_default();
     let batch = Batch {
         signal,
         chunks: Chunks::from_elem(plain, 1),
         items,
         received: Instant::now(),
-        context: Context::default(),
+        context: Context {
+            tenant: caller.tenant.map(|named| named.name),
+            priority,
+        },
         deadline: None,
         encoded,
         reservations: SmallVec::new(),
@@ -124,6 +135,7 @@ pub fn prepare(
     Ok(Prepared {
         accepted,
         reservation,
+        priority,
         branches,
         edited,
     })
@@ -205,10 +217,9 @@ fn invalid(malformed: Malformed) -> Refused {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::component::Processor;
+    use crate::intake::Caller;
 
     /// Adds a field that nobody knows, of 100 bytes, to every request.
     struct Grow;
@@ -240,9 +251,10 @@ mod tests {
             encoding: None,
             limit: 1000,
             reservation: budget.try_reserve(100).unwrap(),
-            deadline: Instant::now() + Duration::from_secs(1),
+            caller: Caller::until(Instant::now()),
+            charge: None,
         };
-        prepare(request, budget, pipelines, Validation::Full)
+        prepare(request, budget, pipelines, Validation::Full, None)
             .ok()
             .unwrap()
     }

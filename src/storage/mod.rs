@@ -1,16 +1,38 @@
 //! The segmented log on disk. It knows records of bytes, nothing of telemetry.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU8;
 use std::time::Duration;
 
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use crate::budget::{Budget, Reservation};
+use crate::budget::Budget;
 
-/// All logs below one directory, which this process alone has open.
+mod active;
+mod bits;
+mod engine;
+mod error;
+mod format;
+mod lock;
+mod log;
+mod reader;
+mod recovery;
+mod scan;
+mod segment;
+mod settle;
+mod sync;
+mod threads;
+mod writer;
+
+/// The folder, below the storage directory, of segments that were damaged.
+const QUARANTINE: &str = "quarantine";
+
+/// All logs below one directory, which this process alone has open. Dropping the last clone
+/// closes it.
 #[derive(Clone, Debug)]
-pub struct Storage {}
+pub struct Storage(Arc<threads::Threads>);
 
 /// What is the same for all logs.
 #[derive(Clone, Debug)]
@@ -44,7 +66,7 @@ pub struct LogOptions {
 
 /// One log: records in order, each read and settled on its own. Cloning it shares it.
 #[derive(Clone, Debug)]
-pub struct Log {}
+pub struct Log(Arc<log::LogCore>);
 
 /// What is to be written.
 #[derive(Debug)]
@@ -70,7 +92,17 @@ impl NewRecord {
 /// was told to keep it, or to unload it.
 #[derive(Debug)]
 #[must_use = "a record whose ticket is dropped is done with"]
-pub struct Ticket {}
+pub struct Ticket {
+    log: Arc<log::LogCore>,
+    /// The sequence number of its segment's first record.
+    segment: u64,
+    /// Which of the segment it is.
+    index: u32,
+    bytes: u32,
+    kind: u8,
+    weight: u64,
+    fate: AtomicU8,
+}
 
 /// A record as it was read back.
 #[derive(Debug)]
@@ -98,17 +130,6 @@ pub struct Tally {
     pub weight: [u64; 8],
 }
 
-impl Tally {
-    /// Adds the counts of another.
-    pub fn add(&mut self, other: &Self) {
-        self.records += other.records;
-        self.bytes += other.bytes;
-        for (sum, weight) in self.weight.iter_mut().zip(other.weight) {
-            *sum += weight;
-        }
-    }
-}
-
 /// What was read, and what could not be.
 #[derive(Debug, Default)]
 pub struct Page {
@@ -116,6 +137,9 @@ pub struct Page {
     pub records: Vec<Record>,
     /// What was found to be damaged, and set aside: it will not be read again.
     pub lost: Tally,
+    /// The files that had the damage, newly found, with the reason. Where it could be done, they
+    /// are in the quarantine.
+    pub quarantined: Vec<(PathBuf, String)>,
 }
 
 /// What was found when a log was opened.
@@ -125,6 +149,9 @@ pub struct Recovery {
     pub waiting: Tally,
     /// Bytes after the last whole record, of a write that was cut short.
     pub torn_bytes: u64,
+    /// What was damaged, at the most: some of it may have been settled. Whole files whose header
+    /// is damaged are not in it.
+    pub lost: Tally,
     /// Files that were set aside, with the reason.
     pub quarantined: Vec<(PathBuf, String)>,
 }
@@ -150,89 +177,34 @@ impl std::fmt::Display for StorageError {
 
 impl std::error::Error for StorageError {}
 
-impl Storage {
-    /// Takes the directory for this process alone, creating it where there is none.
-    ///
-    /// # Errors
-    /// It cannot be created or written to, or another process has it (named by its id).
-    pub fn open(_options: StorageOptions) -> Result<Self, StorageError> {
-        todo!()
+impl Tally {
+    pub(crate) fn of(bytes: u64, kind: u8, weight: u64) -> Self {
+        let mut tally = Self {
+            records: 1,
+            bytes,
+            ..Self::default()
+        };
+        if let Some(slot) = tally.weight.get_mut(usize::from(kind)) {
+            *slot = weight;
+        }
+        tally
     }
 
-    /// Opens the log of this name (a relative path, such as `queue/backend/normal`), creating it
-    /// where there is none. `progress` hears of bytes looked at, of all.
-    ///
-    /// # Errors
-    /// The directory cannot be read or written to.
-    pub fn log(
-        &self,
-        _name: &str,
-        _options: LogOptions,
-        _progress: &mut dyn FnMut(u64, u64),
-    ) -> Result<(Log, Recovery), StorageError> {
-        todo!()
+    /// Counts what `other` counts as well.
+    pub fn add(&mut self, other: &Self) {
+        self.records = self.records.saturating_add(other.records);
+        self.bytes = self.bytes.saturating_add(other.bytes);
+        for (mine, theirs) in self.weight.iter_mut().zip(other.weight) {
+            *mine = mine.saturating_add(theirs);
+        }
     }
 
-    /// Writes and syncs all that is under way, and gives the directory up for another process.
-    /// Logs that are still used fail from now on.
-    pub fn close(&self) {
-        todo!()
-    }
-}
-
-impl Log {
-    /// Writes a record; returns when it would survive the end of this process, and with
-    /// `Fsync::Always` that of the machine. `room` is given back when its bytes leave the disk.
-    ///
-    /// # Errors
-    /// The disk is full, read-only, gone: nothing was written, and another try may succeed.
-    pub async fn append(
-        &self,
-        _record: NewRecord,
-        _room: Reservation,
-    ) -> Result<Ticket, StorageError> {
-        todo!()
-    }
-
-    /// Reads records that wait (those unloaded, and those found at the start), of `max_bytes`
-    /// together, but one at least. Empty if none waits.
-    ///
-    /// # Errors
-    /// The disk cannot be read for now; nothing is lost by it.
-    pub async fn next(&self, _max_bytes: usize, _order: ReadOrder) -> Result<Page, StorageError> {
-        todo!()
-    }
-
-    /// What waits to be read.
-    pub fn waiting(&self) -> Tally {
-        todo!()
-    }
-
-    /// What is on disk and not settled, whether it waits to be read or not.
-    pub fn unsettled(&self) -> Tally {
-        todo!()
-    }
-
-    /// The bytes of its files.
-    pub fn disk_bytes(&self) -> u64 {
-        todo!()
-    }
-
-    /// Settles the oldest segment's records that wait to be read, unread; what that were. For
-    /// logs that keep the newest.
-    pub async fn drop_oldest(&self) -> Tally {
-        todo!()
-    }
-}
-
-impl Ticket {
-    /// The record stays for the next start; it is not read again in this one.
-    pub fn keep(&self) {
-        todo!()
-    }
-
-    /// The record goes back to those that wait to be read.
-    pub fn unload(self) {
-        todo!()
+    /// Counts what `other` counts no more.
+    pub fn subtract(&mut self, other: &Self) {
+        self.records = self.records.saturating_sub(other.records);
+        self.bytes = self.bytes.saturating_sub(other.bytes);
+        for (mine, theirs) in self.weight.iter_mut().zip(other.weight) {
+            *mine = mine.saturating_sub(theirs);
+        }
     }
 }

@@ -259,6 +259,8 @@ class Loop:
         self.stop()
         self.sink.dump()
         told = books.Told(self.generators.logs)
+        taken = books.Counts.read(self.sink.folder / "grpc.taken")
+        dead = []
         for request, why in told.refused:
             # Who waits for delivery hears what the destination said.
             if self.given.acknowledge != "delivered":
@@ -270,12 +272,15 @@ class Loop:
             account = books.Account(told, self.sink.folder, lane, bad_tenant="bad")
             print(f"  {account.words()}")
             missing += account.missing_items()
+            dead += account.dead
             for request, numbers in account.missing[:10]:
                 self.failures.append(
                     f"{lane}: MISSING {len(numbers)} of {request.count} items of request "
                     f"{request.first} ({request.tenant}, {request.signal}, {request.transport}, "
                     f"acknowledged at {request.answered:.3f})"
                 )
+        if self.given.acknowledge == "stored":
+            self.replay(dead, taken)
         self.failures += self.daemon.panics()
         print(f"  faults: {self.done}")
         print(f"  attempts of clients: {told.attempts}")
@@ -285,6 +290,27 @@ class Loop:
             f"{missing} missing, slowest recovery {self.slowest_recovery[0]:.1f} s after "
             f"`{self.slowest_recovery[1]}`, peak {self.daemon.peak >> 20} MiB"
         )
+
+    def replay(self, dead, before):
+        """What a destination refused for good is in the dead letters: it can be sent again."""
+        command = [self.given.otlpd, "replay", "--to", "http://" + self.sink.at["grpc"]]
+        command += ["--directory", f"{self.disk.directory}/otlpd"]
+        done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
+        said = (done.stdout + done.stderr).strip()
+        if done.returncode != 0:
+            self.failures.append(f"replay: exit code {done.returncode}: {said[-1000:]}")
+        self.sink.dump()
+        after = books.Counts.read(self.sink.folder / "grpc.taken")
+        wanted = {}
+        for number in dead:
+            wanted[number] = wanted.get(number, 0) + 1
+        lost = [
+            number for number, times in wanted.items()
+            if after.get(number) - before.get(number) < times
+        ]
+        print(f"  replay: {len(dead)} items are dead, {len(lost)} of them are no letters; it says {said[-400:]!r}")
+        if lost:
+            self.failures.append(f"{len(lost)} items are neither delivered nor dead letters: {lost[:10]}")
 
     def end(self):
         for part in (self.generators, self.daemon, self.sink, self.disk):

@@ -100,7 +100,11 @@ async fn answer(
         grpc_answer(code)
     } else {
         let mut response = Response::new(Full::default().boxed());
-        let status = if code == 0 { 200 } else { 503 };
+        let status = match code {
+            0 => 200,
+            3 => 400,
+            _ => 503,
+        };
         *response.status_mut() = status.try_into().unwrap();
         response
     })

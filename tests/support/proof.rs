@@ -11,14 +11,14 @@ use std::sync::{Mutex, PoisonError};
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 /// Runs it to its end; it must pass, or be left out with a line that says why.
-pub(crate) fn run(script: &str, arguments: &[&str]) {
+pub(crate) fn run(script: &str, arguments: &str) {
     if let Some((passed, said)) = attempt(script, arguments) {
-        assert!(passed, "{script} {arguments:?}\n{said}");
+        assert!(passed, "{script} {arguments}\n{said}");
     }
 }
 
 /// Whether it passed, and what it said; nothing where it cannot run.
-pub(crate) fn attempt(script: &str, arguments: &[&str]) -> Option<(bool, String)> {
+pub(crate) fn attempt(script: &str, arguments: &str) -> Option<(bool, String)> {
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let python = python();
     if !python.is_file() {
@@ -32,7 +32,7 @@ pub(crate) fn attempt(script: &str, arguments: &[&str]) -> Option<(bool, String)
     let mut command = Command::new(python);
     command
         .arg(source.join(script))
-        .args(arguments)
+        .args(arguments.split_whitespace())
         .stdin(Stdio::null());
     if script != "power_test.py" {
         command.args(["--otlpd", env!("CARGO_BIN_EXE_otlpd")]);

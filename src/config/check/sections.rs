@@ -7,6 +7,7 @@ use crate::config::Config;
 use crate::config::problem::Findings;
 use crate::config::tree::{Node, Origin};
 use crate::delivery::config::QueueKind;
+use crate::intake::tenants::{LimitsConfig, OTHER};
 use crate::intake::{Acknowledge, MemoryBudget};
 use crate::receivers::ReceiverConfig;
 use crate::units::ByteSize;
@@ -31,6 +32,7 @@ pub(in crate::config) fn sections(tree: &Node, config: &Config, findings: &mut F
     );
     budget(config, &mut site);
     storage(config, &mut site);
+    tenants(config, &mut site);
     priority(config, &mut site);
     collisions(tree, config, findings);
 }
@@ -145,6 +147,38 @@ fn over_budget(budget: ByteSize, limit_path: &[&str], site: &mut Site<'_>) {
     }
 }
 
+fn tenants(config: &Config, site: &mut Site<'_>) {
+    let Some(tenants) = &config.tenants else {
+        return;
+    };
+    header(&tenants.header, &["tenants", "header"], site);
+    site.forbid(
+        !(tenants.max_share > 0.0 && tenants.max_share <= 1.0),
+        &["tenants", "max_share"],
+        "`max_share` wants a number above 0 and up to 1: the part of the memory budget that one \
+         tenant may take",
+    );
+    limits(&tenants.default, &["tenants", "default"], site);
+    for (name, config) in &tenants.limits {
+        limits(config, &["tenants", "limits", name], site);
+        site.forbid(
+            name == OTHER,
+            &["tenants", "limits", name],
+            "`other` is what metrics call all tenants without limits of their own: none can have \
+             the name",
+        );
+    }
+}
+
+fn limits(config: &LimitsConfig, path: &[&str], site: &mut Site<'_>) {
+    let none = "this tenant's requests would never be let in";
+    let items = config.items_per_second == Some(0);
+    let bytes = config.bytes_per_second == Some(ByteSize(0));
+    for (is_zero, key) in [(items, "items_per_second"), (bytes, "bytes_per_second")] {
+        site.not_zero(is_zero, &[path, &[key]].concat(), none);
+    }
+}
+
 fn priority(config: &Config, site: &mut Site<'_>) {
     let Some(priority) = &config.priority else {
         return;
@@ -156,12 +190,6 @@ fn priority(config: &Config, site: &mut Site<'_>) {
             &["priority", "weights", class.name()],
             "what is of this class would wait for ever while there is anything else",
         );
-    }
-    for (index, rule) in priority.rules.iter().enumerate() {
-        if let Err(problem) = rule.check() {
-            let sentence = format!("the rule {} {problem}", index + 1);
-            site.problem(&["priority", "rules"], &[], sentence);
-        }
     }
 }
 

@@ -18,7 +18,7 @@ use crate::budget::{Budget, Reservation, Unpaid};
 use crate::limited;
 use crate::otlp::Signal;
 use crate::receipt::{Receipt, Remains};
-use crate::storage::{Fsync, Log, LogOptions, NewRecord, Storage, StorageError};
+use crate::storage::{Fsync, Log, LogOptions, NewRecord, Storage, StorageError, Tally};
 use crate::telemetry::ledger::{Ledger, Reason};
 use count::Tallies;
 
@@ -282,28 +282,36 @@ impl Clerk {
 
     /// Room on disk, by giving up the oldest letters where there is none.
     async fn make_room(&self, bytes: usize) -> Result<Reservation, Loss> {
-        loop {
-            match self.room.try_reserve(bytes) {
-                Ok(room) => return Ok(room),
-                Err(Unpaid::TooLarge) => return Err(Loss::TooLarge),
-                Err(Unpaid::Spent) => {}
-            }
+        match self.room.try_reserve(bytes) {
+            Ok(room) => return Ok(room),
+            Err(Unpaid::TooLarge) => return Err(Loss::TooLarge),
+            Err(Unpaid::Spent) => {}
+        }
+        let free = self.room.limit().saturating_sub(self.room.used());
+        let mut short = (bytes as u64).saturating_sub(free);
+        while short > 0 {
             let displaced = self.log.drop_oldest().await;
             if displaced.records == 0 {
-                let room = timeout(PATIENCE, self.room.reserve(bytes)).await;
-                return room.ok().and_then(Result::ok).ok_or(Loss::Full);
+                break;
             }
-            for (signal, items) in Signal::ALL.into_iter().zip(displaced.weight) {
-                self.tallies.lost(signal, Loss::Full, items);
-                self.ledger.displace(signal, items);
-            }
-            limited!(
-                warn,
-                letters = displaced.records,
-                items = displaced.weight.iter().sum::<u64>(),
-                "the dead letters are full: the oldest are given up \
-                 (storage.dead_letters.max_bytes)"
-            );
+            self.displaced(&displaced);
+            short = short.saturating_sub(displaced.bytes);
         }
+        // Their files leave the disk in a moment.
+        let room = timeout(PATIENCE, self.room.reserve(bytes)).await;
+        room.ok().and_then(Result::ok).ok_or(Loss::Full)
+    }
+
+    fn displaced(&self, letters: &Tally) {
+        for (signal, items) in Signal::ALL.into_iter().zip(letters.weight) {
+            self.tallies.lost(signal, Loss::Full, items);
+            self.ledger.displace(signal, items);
+        }
+        limited!(
+            warn,
+            letters = letters.records,
+            items = letters.weight.iter().sum::<u64>(),
+            "the dead letters are full: the oldest are given up (storage.dead_letters_max_bytes)"
+        );
     }
 }

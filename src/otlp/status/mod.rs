@@ -70,6 +70,15 @@ impl Status {
         }
     }
 
+    /// A limit that passes: RESOURCE_EXHAUSTED with RetryInfo, which OTLP makes retryable, though
+    /// not every client heeds it.
+    pub fn exhausted(message: impl Into<String>, retry: Duration) -> Self {
+        Self {
+            retry_delay: Some(retry),
+            ..Self::new(GrpcCode::ResourceExhausted, message)
+        }
+    }
+
     /// Data that cannot be read; no other try can succeed.
     pub fn invalid_argument(
         message: impl Into<String>,

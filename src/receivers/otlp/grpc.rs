@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::body::{Joined, ReadError, in_time, next_data};
 use super::refusal::Failed;
-use crate::intake::{self, Accepted, Intake, Refused};
+use crate::intake::{self, Accepted, Caller, Intake, Refused};
 use crate::net::compression::{self, Encoding};
 use crate::otlp::Signal;
 use crate::otlp::response;
@@ -83,9 +83,9 @@ impl Grpc {
             .headers()
             .get("grpc-timeout")
             .and_then(parse_grpc_timeout);
-        let deadline = self.intake.deadline(patience);
+        let caller = self.intake.caller(request.headers(), patience);
         let request = self
-            .read(signal, request.into_body(), encoding, deadline)
+            .read(signal, request.into_body(), encoding, caller)
             .await?;
         let wire = request.body.len();
         let accepted = self.intake.submit(request).await?;
@@ -99,10 +99,10 @@ impl Grpc {
         signal: Signal,
         mut body: Incoming,
         encoding: Option<Encoding>,
-        deadline: Instant,
+        caller: Caller,
     ) -> Result<intake::Request, Failed> {
         let expected = self.intake.expected();
-        let mut admission = self.intake.admit(signal, expected, deadline).await?;
+        let mut admission = self.intake.admit(signal, expected, caller).await?;
         let mut prefix = Prefix::default();
         let first = in_time(READ_TIMEOUT, prefix.read(&mut body)).await??;
         let length = prefix.length();
@@ -117,7 +117,8 @@ impl Grpc {
             encoding: prefix.encoding(encoding)?,
             limit: self.limit,
             reservation: admission.reservation,
-            deadline,
+            caller: admission.caller,
+            charge: admission.charge,
         })
     }
 }

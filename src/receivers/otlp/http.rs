@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout};
 
 use super::body::{Joined, ReadError, in_time, next_data};
 use super::refusal::Failed;
-use crate::intake::{self, Accepted, Admission, Intake, Refused};
+use crate::intake::{self, Accepted, Admission, Caller, Intake, Refused};
 use crate::net::compression::{self, Encoding, Unsupported};
 use crate::otlp::Signal;
 use crate::otlp::response;
@@ -82,8 +82,8 @@ impl Http {
         body: &mut Incoming,
     ) -> Result<Accepted, Failed> {
         let (signal, encoding) = look(signal, head)?;
-        let deadline = self.intake.deadline(None);
-        let read = self.read(signal, body, encoding, deadline);
+        let caller = self.intake.caller(&head.headers, None);
+        let read = self.read(signal, body, encoding, caller);
         let request = read.await?;
         let wire = request.body.len();
         let accepted = self.intake.submit(request).await?;
@@ -96,7 +96,7 @@ impl Http {
         signal: Signal,
         body: &mut Incoming,
         encoding: Option<Encoding>,
-        deadline: Instant,
+        caller: Caller,
     ) -> Result<intake::Request, Failed> {
         let declared = body.size_hint().exact();
         let length = declared.map(|length| usize::try_from(length).unwrap_or(usize::MAX));
@@ -104,7 +104,7 @@ impl Http {
             return Err(Refused::TooLarge { limit: self.limit }.into());
         }
         let expected = length.unwrap_or_else(|| self.intake.expected());
-        let mut admission = self.intake.admit(signal, expected, deadline).await?;
+        let mut admission = self.intake.admit(signal, expected, caller).await?;
         let read = match length {
             Some(length) => {
                 let joined = Joined::new(Bytes::new(), length);
@@ -117,14 +117,14 @@ impl Http {
                 in_time(self.read_timeout, joined).await?
             }
         };
-        let reservation = admission.reservation;
         Ok(intake::Request {
             signal,
             body: read?,
             encoding,
             limit: self.limit,
-            reservation,
-            deadline,
+            reservation: admission.reservation,
+            caller: admission.caller,
+            charge: admission.charge,
         })
     }
 

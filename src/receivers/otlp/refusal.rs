@@ -6,10 +6,13 @@ use std::time::Duration;
 use http::StatusCode;
 use http::header::{self, HeaderName};
 
-use crate::intake::Refused;
+use crate::intake::{InjectedError, Refused};
 use crate::otlp::Signal;
 use crate::otlp::status::{GrpcCode, Status};
 use crate::telemetry::metrics::{Fault, ReceiverMetrics, Refusal};
+
+/// When a client that an injected fault has refused may come back.
+const INJECTED_DELAY: Duration = Duration::from_secs(1);
 
 /// What went wrong with a request, as the client hears it and as it is counted.
 #[derive(Debug)]
@@ -23,7 +26,7 @@ pub(super) struct Failed {
 enum Kind {
     Refusal(Refusal),
     Fault(Fault),
-    Undeliverable,
+    Failed,
 }
 
 impl Failed {
@@ -48,6 +51,24 @@ impl Failed {
             status,
             kind: Kind::Fault(Fault::Framing),
         }
+    }
+
+    fn injected(error: InjectedError, processor: &str) -> Self {
+        let problem = format!("the fault processor {processor} says so, in rehearsal");
+        let kind = Kind::Refusal(Refusal::FaultInjected);
+        let (status, kind) = match error {
+            InjectedError::Unavailable => (Status::unavailable(problem, INJECTED_DELAY), kind),
+            InjectedError::ResourceExhausted => (Status::exhausted(problem, INJECTED_DELAY), kind),
+            InjectedError::Internal => {
+                let status = Status::new(GrpcCode::Internal, problem);
+                (status, Kind::Failed)
+            }
+            InjectedError::Permanent => {
+                let status = Status::new(GrpcCode::InvalidArgument, problem);
+                (status, Kind::Failed)
+            }
+        };
+        Self { status, kind }
     }
 
     /// The HTTP status for it.
@@ -75,8 +96,8 @@ impl Failed {
         match (self.kind, signal) {
             (Kind::Fault(fault), _) => metrics.faulty(fault),
             (Kind::Refusal(why), Some(signal)) => metrics.refused(signal, 0, why),
-            (Kind::Undeliverable, Some(signal)) => metrics.failed(signal, 0),
-            (Kind::Refusal(_) | Kind::Undeliverable, None) => {}
+            (Kind::Failed, Some(signal)) => metrics.failed(signal, 0),
+            (Kind::Refusal(_) | Kind::Failed, None) => {}
         }
     }
 }
@@ -117,9 +138,10 @@ impl From<Refused> for Failed {
                 let status = Status::new(GrpcCode::FailedPrecondition, problem);
                 Self {
                     status,
-                    kind: Kind::Undeliverable,
+                    kind: Kind::Failed,
                 }
             }
+            Refused::Injected { error, processor } => Self::injected(error, &processor),
         }
     }
 }
@@ -132,5 +154,7 @@ fn words(why: Refusal) -> &'static str {
         Refusal::Draining => "shutting down; try again later",
         Refusal::NotDelivered => "not delivered in time; try again later",
         Refusal::NotStored => "the disk does not take it for now; try again later",
+        Refusal::RateLimited => "the tenant has sent more than it may; try again later",
+        Refusal::FaultInjected => "a fault was injected; try again later",
     }
 }

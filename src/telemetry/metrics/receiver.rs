@@ -23,17 +23,23 @@ pub enum Refusal {
     NotDelivered,
     /// The disk did not take it within the time that the client waits.
     NotStored,
+    /// The tenant has sent more than it may.
+    RateLimited,
+    /// A `fault` processor says so.
+    FaultInjected,
 }
 
 impl Refusal {
     /// Every reason; `as usize` is the index into it.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::Budget,
         Self::TooManyHeld,
         Self::QueueFull,
         Self::Draining,
         Self::NotDelivered,
         Self::NotStored,
+        Self::RateLimited,
+        Self::FaultInjected,
     ];
 
     /// The word for it in metric labels and logs.
@@ -45,6 +51,8 @@ impl Refusal {
             Self::Draining => "draining",
             Self::NotDelivered => "not_delivered",
             Self::NotStored => "not_stored",
+            Self::RateLimited => "rate_limited",
+            Self::FaultInjected => "fault_injected",
         }
     }
 }

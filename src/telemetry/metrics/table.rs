@@ -137,7 +137,7 @@ single! {
     RECEIVER_REFUSED_REQUESTS: Kind::Counter,
         "otlpd_receiver_refused_requests" "" ["receiver", "transport", "reason"]
         "Requests that were refused: budget, too_many_held, queue_full, draining, \
-         not_delivered or not_stored.";
+         not_delivered, not_stored, rate_limited or fault_injected.";
     RECEIVER_FAULTY_REQUESTS: Kind::Counter,
         "otlpd_receiver_faulty_requests" "" ["receiver", "transport", "reason"]
         "Requests at fault: malformed, compression, encoding, media_type, too_large, framing, \
@@ -171,6 +171,28 @@ single! {
         "Requests that wait for bytes of the memory budget.";
     HELD_REQUESTS: Kind::Gauge, "otlpd_held_requests" "" []
         "Requests that are held because there is no room for them yet, for whatever reason.";
+    // Tenants: those with limits of their own by name, all the others as one.
+    TENANT_ACCEPTED_ITEMS: Kind::Counter, "otlpd_tenant_accepted_items" "" ["tenant", "signal"]
+        "Items that were accepted of a tenant.";
+    TENANT_ACCEPTED_BYTES: Kind::Counter, "otlpd_tenant_accepted_bytes" "bytes" ["tenant"]
+        "Uncompressed bytes that were accepted of a tenant.";
+    TENANT_REFUSED_REQUESTS: Kind::Counter,
+        "otlpd_tenant_refused_requests" "" ["tenant", "reason"]
+        "Requests of a tenant that were refused, by the reasons of \
+         otlpd_receiver_refused_requests.";
+    TENANT_UNTRACKED_REQUESTS: Kind::Counter, "otlpd_tenant_untracked_requests" "" []
+        "Requests of tenants that are not told apart, because there are more than \
+         tenants.max_tenants or because their name is none.";
+    // Priorities.
+    PRIORITY_ACCEPTED_ITEMS: Kind::Counter,
+        "otlpd_priority_accepted_items" "" ["priority", "signal"]
+        "Items that were accepted, by the class of their request.";
+    PRIORITY_IGNORED_VALUES: Kind::Counter, "otlpd_priority_ignored_values" "" ["source"]
+        "Values that named no class: of the header of a request, or of the attribute of a \
+         resource.";
+    // Rehearsals.
+    INJECTED_FAULTS: Kind::Counter, "otlpd_injected_faults" "" ["processor", "kind"]
+        "Times that a fault processor acted: latency, drop, or the error that clients were told.";
     // The lanes.
     EXPORTER_QUEUE_SIZE: Kind::Gauge, "otelcol_exporter_queue_size" "" ["exporter"]
         "Bytes that wait in the queue.";
@@ -219,7 +241,7 @@ single! {
     LEDGER_DROPPED_ITEMS: Kind::Counter,
         "otlpd_exporter_dropped_items" "" ["exporter", "signal", "reason"]
         "Items that were given up: queue_full, permanent, too_large, retries_exhausted, \
-         shutdown or bug.";
+         shutdown, fault_injected or bug.";
     LEDGER_IN_PROCESS_ITEMS: Kind::Gauge,
         "otlpd_exporter_in_process_items" "" ["exporter", "signal"]
         "Items that are neither delivered nor given up yet.";

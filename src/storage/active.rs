@@ -1,0 +1,205 @@
+//! The segment that is written to.
+
+use std::collections::VecDeque;
+use std::fs;
+use std::fs::File;
+use std::io;
+use std::io::IoSlice;
+use std::io::Write;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+use std::time::UNIX_EPOCH;
+
+use super::StorageError;
+use super::Tally;
+use super::error::failed;
+use super::format;
+use super::format::Header;
+use super::format::RECORD_LEN;
+use super::format::RecordHead;
+use super::log::Append;
+use super::log::LogCore;
+use super::segment::Codec;
+
+/// How many records go out in one write: a slice or three for each stay within what one system
+/// call takes (1024).
+const MAX_GROUP: usize = 256;
+
+/// A segment that is written to.
+#[derive(Debug)]
+pub(super) struct Active {
+    pub(super) file: Arc<File>,
+    pub(super) first: u64,
+    /// Where its records begin.
+    pub(super) begin: u64,
+    /// Where its last whole record ends.
+    pub(super) end: u64,
+    /// What its file takes.
+    pub(super) file_bytes: u64,
+    pub(super) codec: Codec,
+    tally: Tally,
+    /// The header, until it is written.
+    header: Vec<u8>,
+}
+
+/// Records that go out together, what stands before each, and whether they fill the segment.
+pub(super) type Plan = (Vec<Append>, Vec<RecordHead>, bool);
+
+impl Active {
+    /// Creates the file, and the folder where it is not there (any more).
+    pub(super) fn begin(log: &LogCore, first: u64) -> Result<Self, StorageError> {
+        let path = log.path_of(first);
+        let file = create(&path).map_err(|e| failed("create", &path, &e))?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let header = Header {
+            first,
+            created_ms: now.map_or(0, |now| u64::try_from(now.as_millis()).unwrap_or(0)),
+            salt: rand::random(),
+            key_id: String::new(),
+            key_check: [0; 8],
+        };
+        let (header, seed) = header.encode();
+        Ok(Self {
+            file: Arc::new(file),
+            first,
+            begin: header.len() as u64,
+            end: header.len() as u64,
+            file_bytes: 0,
+            codec: Codec { seed },
+            tally: Tally::default(),
+            header,
+        })
+    }
+
+    /// The sequence number of the next record.
+    pub(super) fn next_seq(&self) -> u64 {
+        self.first + self.tally.records
+    }
+
+    /// Whether the file has its name still: in a folder that was removed, nobody would find it.
+    pub(super) fn is_linked(&self) -> bool {
+        self.file.metadata().is_ok_and(|meta| meta.nlink() > 0)
+    }
+
+    /// Takes from `left` what goes into this segment with one write.
+    pub(super) fn plan(&self, left: &mut VecDeque<Append>, segment_bytes: u64) -> Plan {
+        let mut group = Vec::new();
+        let mut heads = Vec::new();
+        let mut end = self.end;
+        while end < segment_bytes && group.len() < MAX_GROUP {
+            let Some(append) = left.pop_front() else {
+                break;
+            };
+            let head = self.head(&append, self.next_seq() + heads.len() as u64);
+            end += u64::from(head.len);
+            heads.push(head);
+            group.push(append);
+        }
+        (group, heads, end >= segment_bytes)
+    }
+
+    fn head(&self, append: &Append, seq: u64) -> RecordHead {
+        let record = &append.record;
+        let body: usize = record.body.iter().map(bytes::Bytes::len).sum();
+        let len = |len: usize| u32::try_from(len).unwrap_or(u32::MAX);
+        let mut head = RecordHead {
+            len: len(RECORD_LEN + record.head.len() + body),
+            crc: 0,
+            seq,
+            weight: record.weight,
+            head_len: len(record.head.len()),
+            kind: record.kind,
+            footer: false,
+        };
+        let mut hasher = crc32fast::Hasher::new_with_initial(head.checksum(self.codec.seed));
+        hasher.update(&record.head);
+        for chunk in &record.body {
+            hasher.update(chunk);
+        }
+        head.crc = hasher.finalize();
+        head
+    }
+
+    /// Writes them, and the footer after them where that `seals` it. On an error the file may
+    /// have a part of them at its end.
+    pub(super) fn write(
+        &mut self,
+        heads: &[RecordHead],
+        group: &[Append],
+        seals: bool,
+    ) -> io::Result<()> {
+        let mut tally = self.tally;
+        for head in heads {
+            tally.add(&head.tally());
+        }
+        let next = self.first + tally.records;
+        let footer = if seals {
+            format::encode_footer(self.codec.seed, next, &tally)
+        } else {
+            Vec::new()
+        };
+        let encoded: Vec<_> = heads.iter().map(RecordHead::encode).collect();
+        let mut slices = Vec::with_capacity(2 + 3 * group.len());
+        slices.push(IoSlice::new(&self.header));
+        for (append, head) in group.iter().zip(&encoded) {
+            slices.push(IoSlice::new(head));
+            slices.push(IoSlice::new(&append.record.head));
+            slices.extend(append.record.body.iter().map(|chunk| IoSlice::new(chunk)));
+        }
+        slices.push(IoSlice::new(&footer));
+        write_all(&self.file, &mut slices)?;
+        self.header = Vec::new();
+        self.end += tally.bytes - self.tally.bytes;
+        self.file_bytes = self.end + footer.len() as u64;
+        self.tally = tally;
+        Ok(())
+    }
+
+    /// Takes away what a write that failed has left; the whole file, if there is nothing else.
+    pub(super) fn cut_back(&self, path: &Path) {
+        let cut = if self.tally.records == 0 {
+            fs::remove_file(path)
+        } else {
+            self.file.set_len(self.end)
+        };
+        if let Err(error) = cut {
+            tracing::debug!("{} is not cut back: {error}", path.display());
+        }
+    }
+}
+
+fn create(path: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    options.read(true).append(true).create_new(true);
+    match options.open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            if let Some(folder) = path.parent() {
+                fs::create_dir_all(folder)?;
+            }
+            options.open(path)
+        }
+        // Left by a try that failed, and could not be removed then.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            fs::remove_file(path)?;
+            options.open(path)
+        }
+        result => result,
+    }
+}
+
+/// Writes all of the slices.
+fn write_all(mut file: &File, mut slices: &mut [IoSlice<'_>]) -> io::Result<()> {
+    // Empty ones at the front would make a write of nothing look like a full disk.
+    IoSlice::advance_slices(&mut slices, 0);
+    while !slices.is_empty() {
+        match file.write_vectored(slices) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => IoSlice::advance_slices(&mut slices, written),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,149 @@
+//! What all logs below one directory share: the two threads, and how they are woken.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::Condvar;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+use std::sync::Weak;
+use std::time::Duration;
+
+use super::log::LogCore;
+use super::log::lock;
+use super::sync::Syncs;
+
+/// How long settlements may wait for an append to be written with, before they are written by
+/// themselves. It bounds what is delivered again after a kill -9.
+const NAP: Duration = Duration::from_millis(5);
+
+/// The directory, and the threads' work.
+#[derive(Debug)]
+pub(super) struct Engine {
+    pub(super) directory: PathBuf,
+    pub(super) sync_interval: Duration,
+    pub(super) logs: Mutex<HashMap<String, Weak<LogCore>>>,
+    work: Mutex<Work>,
+    wake: Condvar,
+    pub(super) syncs: Syncs,
+}
+
+#[derive(Debug, Default)]
+struct Work {
+    ready: Vec<Arc<LogCore>>,
+    /// Whether somebody waits for one of them.
+    urgent: bool,
+    tidy: Vec<Arc<LogCore>>,
+    closing: bool,
+    sleep: Sleep,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Sleep {
+    /// At work: it looks again before it sleeps.
+    #[default]
+    Awake,
+    /// It wakes by itself soon, or for what is urgent.
+    Nap,
+    /// It wakes for anything.
+    Deep,
+}
+
+/// What the writer thread does next.
+#[derive(Debug)]
+pub(super) struct Turn {
+    /// Logs with something in their inbox.
+    pub(super) ready: Vec<Arc<LogCore>>,
+    /// Logs that may have a segment which nobody needs.
+    pub(super) tidy: Vec<Arc<LogCore>>,
+    /// Whether it is the last.
+    pub(super) closing: bool,
+}
+
+impl Engine {
+    pub(super) fn new(directory: PathBuf, sync_interval: Duration) -> Self {
+        Self {
+            directory,
+            sync_interval,
+            logs: Mutex::default(),
+            work: Mutex::default(),
+            wake: Condvar::new(),
+            syncs: Syncs::default(),
+        }
+    }
+
+    /// Hands a log to the writer thread, unless it is `queued` already.
+    pub(super) fn queue(&self, log: &Arc<LogCore>, queued: bool, urgent: bool) {
+        if queued && !urgent {
+            return;
+        }
+        let mut work = lock(&self.work);
+        if !queued {
+            work.ready.push(Arc::clone(log));
+        }
+        work.urgent |= urgent;
+        if work.sleep == Sleep::Deep || (urgent && work.sleep == Sleep::Nap) {
+            self.rouse(work);
+        }
+    }
+
+    /// Has the writer thread look after logs when it is free.
+    pub(super) fn tidy(&self, logs: Vec<Arc<LogCore>>) {
+        let mut work = lock(&self.work);
+        work.tidy.extend(logs);
+        self.rouse(work);
+    }
+
+    /// Has the writer thread finish.
+    pub(super) fn close(&self) {
+        let mut work = lock(&self.work);
+        work.closing = true;
+        self.rouse(work);
+    }
+
+    /// Wakes the writer thread, once.
+    fn rouse(&self, mut work: MutexGuard<'_, Work>) {
+        work.sleep = Sleep::Awake;
+        drop(work);
+        self.wake.notify_one();
+    }
+
+    /// Waits for work.
+    pub(super) fn next_turn(&self) -> Turn {
+        let mut work = lock(&self.work);
+        work.sleep = Sleep::Nap;
+        while work.is_quiet() {
+            if work.sleep == Sleep::Deep {
+                work = self.wake.wait(work).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            let waited = self.wake.wait_timeout(work, NAP);
+            let (guard, nap) = waited.unwrap_or_else(PoisonError::into_inner);
+            work = guard;
+            if nap.timed_out() && work.is_quiet() {
+                let rested = work.ready.is_empty();
+                work.sleep = if rested { Sleep::Deep } else { Sleep::Awake };
+            }
+        }
+        work.sleep = Sleep::Awake;
+        work.urgent = false;
+        Turn {
+            ready: std::mem::take(&mut work.ready),
+            tidy: std::mem::take(&mut work.tidy),
+            closing: work.closing,
+        }
+    }
+
+    /// All logs that are still used.
+    pub(super) fn all_logs(&self) -> Vec<Arc<LogCore>> {
+        let logs = lock(&self.logs);
+        logs.values().filter_map(Weak::upgrade).collect()
+    }
+}
+
+impl Work {
+    fn is_quiet(&self) -> bool {
+        self.sleep != Sleep::Awake && !self.urgent && self.tidy.is_empty() && !self.closing
+    }
+}

@@ -1,0 +1,143 @@
+//! The file that says which records of segments that still exist are settled.
+
+use std::fs;
+use std::fs::File;
+use std::io::Write;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::StorageError;
+use super::error::failed;
+use super::format;
+use super::log::LogCore;
+use super::log::lock;
+
+/// Its name in the log's folder.
+pub(super) const FILE: &str = "settled";
+
+/// It is written anew once it is this large, and twice as large as it then was.
+const COMPACT_BYTES: u64 = 1 << 20;
+
+/// The writer thread's end of it.
+#[derive(Debug, Default)]
+pub(super) struct SettledFile {
+    file: Option<Arc<File>>,
+    bytes: u64,
+    compact_at: u64,
+    /// Whether it lacks something that is known.
+    stale: bool,
+}
+
+/// Settled records of one segment: its seed, the first's sequence number, how many.
+type Run = (u32, u64, u32);
+
+impl SettledFile {
+    /// Has it written anew with the next settlements.
+    pub(super) fn note_stale(&mut self) {
+        self.stale = true;
+    }
+
+    /// Adds what was settled, in any order. What fails is tried again with the next.
+    pub(super) fn add(&mut self, log: &LogCore, mut settled: Vec<(u64, u32)>) {
+        settled.sort_unstable();
+        let result = if self.needs_compaction() {
+            self.compact(log)
+        } else {
+            self.append(log, &encode(&runs(log, &settled)))
+        };
+        match result {
+            Ok(()) => {
+                lock(&log.state).unsynced.settled.clone_from(&self.file);
+            }
+            Err(error) => {
+                self.stale = true;
+                self.file = None;
+                tracing::warn!(log = %log.name, "{error}; until it can be written, more is delivered twice after a restart");
+            }
+        }
+    }
+
+    fn needs_compaction(&self) -> bool {
+        let lost = |file: &Arc<File>| file.metadata().map_or(true, |meta| meta.nlink() == 0);
+        self.stale
+            || self.bytes >= self.compact_at.max(COMPACT_BYTES)
+            || self.file.as_ref().is_none_or(lost)
+    }
+
+    fn append(&mut self, log: &LogCore, bytes: &[u8]) -> Result<(), StorageError> {
+        if let Some(file) = &self.file {
+            let mut file: &File = file;
+            file.write_all(bytes)
+                .map_err(|e| failed("write", &log.folder.join(FILE), &e))?;
+            self.bytes += bytes.len() as u64;
+        }
+        Ok(())
+    }
+
+    /// Writes all that is known to a new file, which takes the old one's place.
+    fn compact(&mut self, log: &LogCore) -> Result<(), StorageError> {
+        let bytes = encode(&all_runs(log));
+        let new = log.folder.join("settled.new");
+        let write = |new: &Path| {
+            fs::create_dir_all(&log.folder)?;
+            let mut file = File::options()
+                .create(true)
+                .truncate(true)
+                .write(true)
+                .open(new)?;
+            file.write_all(&bytes)?;
+            fs::rename(new, log.folder.join(FILE))?;
+            // Opened again to append: a cut file is then written on at its end.
+            File::options().append(true).open(log.folder.join(FILE))
+        };
+        let file = write(&new).map_err(|e| failed("write", &new, &e))?;
+        self.file = Some(Arc::new(file));
+        self.bytes = bytes.len() as u64;
+        self.compact_at = self.bytes * 2;
+        self.stale = false;
+        Ok(())
+    }
+
+    /// Empties it, once there is no segment that it could speak of.
+    pub(super) fn clear(&mut self) {
+        if self.bytes > 0
+            && let Some(file) = &self.file
+            && file.set_len(0).is_ok()
+        {
+            self.bytes = 0;
+        }
+    }
+}
+
+fn encode(runs: &[Run]) -> Vec<u8> {
+    runs.iter()
+        .flat_map(|(seed, first, count)| format::encode_run(*seed, *first, *count))
+        .collect()
+}
+
+/// The runs of sorted settlements, without those of segments that are gone.
+fn runs(log: &LogCore, settled: &[(u64, u32)]) -> Vec<Run> {
+    let state = lock(&log.state);
+    let same = |a: &(u64, u32), b: &(u64, u32)| a.0 == b.0 && a.1 + 1 == b.1;
+    settled
+        .chunk_by(same)
+        .filter_map(|run| {
+            let (segment, index) = run.first()?;
+            let seed = state.segments.get(segment)?.codec.seed;
+            let count = u32::try_from(run.len()).ok()?;
+            Some((seed, segment + u64::from(*index), count))
+        })
+        .collect()
+}
+
+fn all_runs(log: &LogCore) -> Vec<Run> {
+    let state = lock(&log.state);
+    let mut all = Vec::new();
+    for segment in state.segments.values() {
+        for (index, count) in segment.done().runs() {
+            all.push((segment.codec.seed, segment.first + u64::from(index), count));
+        }
+    }
+    all
+}

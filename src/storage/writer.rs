@@ -1,0 +1,297 @@
+//! The writer thread: appends that came while it wrote go out together, settlements with them.
+
+use std::collections::VecDeque;
+use std::fs;
+use std::io;
+use std::sync::Arc;
+
+use super::Fsync;
+use super::StorageError;
+use super::Tally;
+use super::Ticket;
+use super::active::Active;
+use super::engine::Engine;
+use super::error::closed;
+use super::error::failed;
+use super::format::RecordHead;
+use super::log::Append;
+use super::log::LogCore;
+use super::log::State;
+use super::log::lock;
+use super::segment::Segment;
+use super::settle::SettledFile;
+use super::sync::Ack;
+use super::sync::Group;
+
+/// What the writer thread keeps of a log.
+#[derive(Debug, Default)]
+pub(super) struct Writing {
+    /// What is written to, if anything.
+    pub(super) active: Option<Active>,
+    /// The next record's sequence number.
+    pub(super) next_seq: u64,
+    pub(super) settled: SettledFile,
+}
+
+/// The thread.
+pub(super) fn run(engine: &Engine) {
+    loop {
+        let turn = engine.next_turn();
+        for log in turn.ready {
+            serve(&log);
+        }
+        for log in turn.tidy {
+            tidy(&log, &mut lock(&log.writing));
+        }
+        if turn.closing {
+            break;
+        }
+    }
+    for log in engine.all_logs() {
+        finish(&log);
+    }
+}
+
+/// Does what a log's inbox asks for.
+fn serve(log: &Arc<LogCore>) {
+    let inbox = std::mem::take(&mut lock(&log.state).inbox);
+    let mut writing = lock(&log.writing);
+    let mut touched: Vec<u64> = inbox.settled.iter().map(|(segment, _)| *segment).collect();
+    touched.dedup();
+    if !inbox.appends.is_empty() {
+        append(log, &mut writing, inbox.appends, &mut touched);
+    }
+    let removed = remove_done(log, touched);
+    let settled: Vec<(u64, u32)> = inbox
+        .settled
+        .into_iter()
+        .filter(|(segment, _)| !removed.contains(segment))
+        .collect();
+    if !settled.is_empty() {
+        writing.settled.add(log, settled);
+    }
+    drop(writing);
+    log.engine.syncs.stir(log, log.engine.sync_interval);
+}
+
+/// Writes all of them, in as many segments as it takes. Those sealed are put to `touched`.
+fn append(log: &Arc<LogCore>, writing: &mut Writing, appends: Vec<Append>, touched: &mut Vec<u64>) {
+    let mut left = VecDeque::from(appends);
+    while !left.is_empty() {
+        if let Err(error) = append_some(log, writing, &mut left, touched) {
+            for append in left.drain(..) {
+                drop(append.done.send(Err(error.clone())));
+            }
+        }
+    }
+}
+
+/// Writes as many as go into the active segment.
+fn append_some(
+    log: &Arc<LogCore>,
+    writing: &mut Writing,
+    left: &mut VecDeque<Append>,
+    touched: &mut Vec<u64>,
+) -> Result<(), StorageError> {
+    let mut active = take_active(log, writing, touched)?;
+    let (group, heads, seals) = active.plan(left, log.segment_bytes);
+    if let Err(error) = active.write(&heads, &group, seals) {
+        let error = failed("write", &log.path_of(active.first), &error);
+        for append in group {
+            drop(append.done.send(Err(error.clone())));
+        }
+        abandon(log, active, touched);
+        return Err(error);
+    }
+    writing.next_seq = active.next_seq();
+    let acks = register(log, &active, group, &heads, seals);
+    if log.options.fsync == Fsync::Always {
+        log.engine.syncs.acknowledge(Group {
+            log: Arc::clone(log),
+            file: Arc::clone(&active.file),
+            first: active.first,
+            acks,
+        });
+    } else {
+        for (done, ticket) in acks {
+            // Nobody listens any more: the ticket is dropped, which settles the record.
+            drop(done.send(Ok(ticket)));
+        }
+    }
+    if seals {
+        touched.push(active.first);
+    } else {
+        writing.active = Some(active);
+    }
+    Ok(())
+}
+
+/// The segment that is written to; a new one where there is none, or where it is spoiled.
+fn take_active(
+    log: &LogCore,
+    writing: &mut Writing,
+    touched: &mut Vec<u64>,
+) -> Result<Active, StorageError> {
+    if let Some(active) = writing.active.take() {
+        let state = lock(&log.state);
+        let segment = state.segments.get(&active.first);
+        let spoiled = segment.is_some_and(|segment| segment.spoiled);
+        drop(state);
+        if !spoiled && active.is_linked() {
+            return Ok(active);
+        }
+        abandon(log, active, touched);
+    }
+    let active = Active::begin(log, writing.next_seq)?;
+    let mut state = lock(&log.state);
+    state.unsynced.folder = true;
+    // What was written into a folder that vanished is known to nobody but us.
+    if state
+        .segments
+        .values()
+        .any(|segment| segment.file.is_some())
+    {
+        writing.settled.note_stale();
+    }
+    Ok(active)
+}
+
+/// Ends a segment that cannot be written to, as it is.
+fn abandon(log: &LogCore, active: Active, touched: &mut Vec<u64>) {
+    active.cut_back(&log.path_of(active.first));
+    let mut state = lock(&log.state);
+    if let Some(segment) = state.segments.get_mut(&active.first) {
+        segment.sealed = true;
+        if active.is_linked() {
+            segment.file = None;
+        }
+        touched.push(active.first);
+    }
+}
+
+/// Makes known what was written: a ticket for each record.
+fn register(
+    log: &Arc<LogCore>,
+    active: &Active,
+    group: Vec<Append>,
+    heads: &[RecordHead],
+    sealed: bool,
+) -> Vec<Ack> {
+    let first = active.first;
+    let mut state = lock(&log.state);
+    let State {
+        segments,
+        unsettled,
+        disk_bytes,
+        unsynced,
+        ..
+    } = &mut *state;
+    let segment = segments.entry(first).or_insert_with(|| {
+        let file = Arc::clone(&active.file);
+        Segment::begun(first, active.begin, active.codec.clone(), file)
+    });
+    let mut acks = Vec::with_capacity(group.len());
+    let mut tally = Tally::default();
+    for (append, head) in group.into_iter().zip(heads) {
+        tally.add(&head.tally());
+        segment.room.merge(append.room);
+        let ticket = Ticket::new(
+            log,
+            first,
+            segment.count,
+            (head.len, head.kind, head.weight),
+        );
+        segment.count += 1;
+        acks.push((append.done, ticket));
+    }
+    unsettled.add(&tally);
+    segment.end = active.end;
+    *disk_bytes += active.file_bytes - segment.file_bytes;
+    segment.file_bytes = active.file_bytes;
+    if sealed {
+        segment.sealed = true;
+        segment.file = None;
+    }
+    if !segment.dirty && log.options.fsync == Fsync::Interval {
+        segment.dirty = true;
+        unsynced.segments.push(first);
+    }
+    acks
+}
+
+/// Unlinks those of the segments that are sealed and settled: which.
+fn remove_done(log: &LogCore, touched: Vec<u64>) -> Vec<u64> {
+    let mut removed = Vec::new();
+    for first in touched {
+        let mut state = lock(&log.state);
+        let done = |segment: &Segment| segment.sealed && segment.is_done();
+        if state.segments.get(&first).is_some_and(done) {
+            let segment = state.segments.remove(&first);
+            state.readable.remove(&first);
+            state.disk_bytes -= segment.as_ref().map_or(0, |segment| segment.file_bytes);
+            drop(state);
+            unlink(log, first);
+            // Its room is given back only now.
+            drop(segment);
+            removed.push(first);
+        }
+    }
+    removed
+}
+
+pub(super) fn unlink(log: &LogCore, first: u64) {
+    let path = log.path_of(first);
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            let error = failed("remove", &path, &error);
+            tracing::warn!(log = %log.name, "{error}; its records are delivered again after a restart");
+        }
+        _ => {}
+    }
+}
+
+/// Removes the active segment where all of it is settled and nobody writes.
+fn tidy(log: &LogCore, writing: &mut Writing) {
+    let Some(active) = writing.active.take() else {
+        if lock(&log.state).segments.is_empty() {
+            writing.settled.clear();
+        }
+        return;
+    };
+    let mut state = lock(&log.state);
+    let idle = state.inbox.appends.is_empty();
+    let segment = state.segments.get_mut(&active.first);
+    match segment {
+        Some(segment) if idle && segment.is_done() => segment.sealed = true,
+        _ => {
+            writing.active = Some(active);
+            return;
+        }
+    }
+    drop(state);
+    let first = active.first;
+    drop(active);
+    remove_done(log, vec![first]);
+}
+
+/// The last of a log: what is in its inbox, then a footer.
+fn finish(log: &Arc<LogCore>) {
+    lock(&log.state).closed = true;
+    serve(log);
+    let mut writing = lock(&log.writing);
+    tidy(log, &mut writing);
+    let Some(mut active) = writing.active.take() else {
+        return;
+    };
+    if let Err(error) = active.write(&[], &[], true) {
+        tracing::debug!(log = %log.name, "no footer, the next start reads all of it: {error}");
+        active.cut_back(&log.path_of(active.first));
+    }
+    let mut state = lock(&log.state);
+    if let Some(segment) = state.segments.get_mut(&active.first) {
+        segment.sealed = true;
+    }
+    for append in state.inbox.appends.drain(..) {
+        drop(append.done.send(Err(closed())));
+    }
+}
