@@ -1,6 +1,5 @@
 //! The state of each lane, kept by delivery as it goes, read by the admin side when asked.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
