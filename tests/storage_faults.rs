@@ -3,7 +3,7 @@
 
 #![expect(
     clippy::unwrap_used,
-    clippy::indexing_slicing,
+    clippy::print_stderr,
     reason = "a test that cannot go on fails"
 )]
 
