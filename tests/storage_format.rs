@@ -1,11 +1,7 @@
 //! What version 1 has written stays readable: `tests/fixtures/storage_v1` was, and is never written
 //! again. (`OTLPD_BLESS=1` writes it where it is missing.)
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test that cannot go on fails"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
