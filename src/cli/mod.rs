@@ -11,6 +11,7 @@ use crate::config::{Config, Problems};
 pub mod bench;
 mod components;
 mod health;
+mod queue;
 mod replay;
 mod run;
 mod validate;
@@ -40,6 +41,8 @@ enum Command {
     Health(health::Health),
     /// Send the requests again that were given up and are kept in the dead letters
     Replay(replay::Replay),
+    /// Look into the queues on disk, of a stopped or a running otlpd
+    Queue(queue::Queue),
     /// Measure a pipeline and account for every item that goes through it
     Bench(bench::BenchArgs),
 }
@@ -73,6 +76,7 @@ pub fn main() -> ExitCode {
         Some(Command::Components) => components::run(),
         Some(Command::Health(command)) => command.run(),
         Some(Command::Replay(command)) => command.run(),
+        Some(Command::Queue(command)) => command.run(),
         Some(Command::Bench(args)) => bench::run(args),
     }
 }
