@@ -27,7 +27,8 @@ pub(super) struct PlaceArgs {
     /// The configuration that names the folder
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// A key of encrypted storage: its id, and the file that holds its secret
+    /// A key of encrypted storage, beside those of the configuration: its id, and the file that
+    /// holds its secret
     #[arg(long, value_name = "ID=FILE")]
     key: Vec<String>,
     /// Only the queue of this exporter
@@ -90,8 +91,10 @@ impl PlaceArgs {
     /// # Errors
     /// A sentence for the operator.
     pub(super) fn find(&self) -> Result<Places, String> {
-        let directory = self.directory()?;
-        let keys: Result<_, String> = self.key.iter().map(|key| read_key(key)).collect();
+        let (directory, mut keys) = self.directory()?;
+        for key in &self.key {
+            keys.push(read_key(key)?);
+        }
         let all = places(&directory)
             .map_err(|error| format!("cannot read the folder {}: {error}", directory.display()))?;
         let chosen = all.iter().filter(|place| self.means(&place.shelf));
@@ -101,7 +104,7 @@ impl PlaceArgs {
         }
         Ok(Places {
             directory,
-            keys: keys?,
+            keys,
             logs,
         })
     }
@@ -119,20 +122,23 @@ impl PlaceArgs {
         }
     }
 
-    fn directory(&self) -> Result<PathBuf, String> {
+    /// The folder, and the keys that the configuration has.
+    fn directory(&self) -> Result<(PathBuf, Vec<Key>), String> {
         if let Some(directory) = &self.directory {
-            return Ok(directory.clone());
+            return Ok((directory.clone(), Vec::new()));
         }
         let env = |name: &str| std::env::var(name).ok();
         let config = Config::load(self.config.as_deref(), &[], &env)
             .map_err(|problems| problems.to_string())?;
-        config.storage.directory.ok_or_else(|| {
+        let keys = config.storage.keys();
+        let directory = config.storage.directory.ok_or_else(|| {
             let file = self.config.as_deref().unwrap_or(Path::new("it"));
             format!(
                 "{} keeps nothing on disk: it has no `directory` in [storage]",
                 file.display()
             )
-        })
+        })?;
+        Ok((directory, keys))
     }
 }
 
@@ -292,6 +298,33 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let error = find(&root.path().join("gone"), &[]).unwrap_err();
         assert!(error.contains("/gone: No such file"), "{error}");
+    }
+
+    #[test]
+    fn a_configuration_names_the_folder_and_has_the_keys() {
+        let root = tempfile::tempdir().unwrap();
+        let [file, secret] = ["otlpd.toml", "secret"].map(|name| root.path().join(name));
+        let find = |text: &str| {
+            fs::write(&file, text).unwrap();
+            fs::write(&secret, "ab".repeat(32)).unwrap();
+            let key = format!("second={}", secret.display());
+            let line = ["x", "--config", file.to_str().unwrap(), "--key", &key];
+            Line::try_parse_from(line).unwrap().place.find()
+        };
+        let rest = "[receivers.r]\ntype = \"otlp\"\ngrpc = { endpoint = \"127.0.0.1:4317\" }\n\
+                    [exporters.e]\ntype = \"discard\"\n\
+                    [pipelines.p]\nreceivers = [\"r\"]\nexporters = [\"e\"]\n";
+        let storage = format!(
+            "[storage]\ndirectory = '{}'\nencryption_keys = [{{ id = \"first\", key = \"{}\" }}]\n",
+            root.path().display(),
+            "07".repeat(32)
+        );
+        let places = find(&format!("{storage}{rest}")).unwrap();
+        assert_eq!(places.directory, root.path());
+        let ids: Vec<&str> = places.keys.iter().map(|key| key.id.as_str()).collect();
+        assert_eq!(ids, ["first", "second"]);
+        let error = find(rest).unwrap_err();
+        assert!(error.contains("keeps nothing on disk"), "{error}");
     }
 
     #[test]
