@@ -12,6 +12,7 @@ pub mod bench;
 mod components;
 mod hand_over;
 mod health;
+mod queue;
 mod replay;
 mod run;
 mod upgrade;
@@ -44,6 +45,8 @@ enum Command {
     Upgrade(upgrade::Upgrade),
     /// Send the requests again that were given up and are kept in the dead letters
     Replay(replay::Replay),
+    /// Look into the queues on disk, of a stopped or a running otlpd
+    Queue(queue::Queue),
     /// Measure a pipeline and account for every item that goes through it
     Bench(bench::BenchArgs),
 }
@@ -78,6 +81,7 @@ pub fn main() -> ExitCode {
         Some(Command::Health(command)) => command.run(),
         Some(Command::Upgrade(command)) => command.run(),
         Some(Command::Replay(command)) => command.run(),
+        Some(Command::Queue(command)) => command.run(),
         Some(Command::Bench(args)) => bench::run(args),
     }
 }

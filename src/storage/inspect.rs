@@ -92,6 +92,10 @@ pub struct Survey {
 pub struct Record {
     /// Its sequence number.
     pub seq: u64,
+    /// Where it begins in its file.
+    pub offset: u64,
+    /// What it takes there.
+    pub bytes: u64,
     /// As it was written.
     pub kind: u8,
     /// As it was written.
@@ -306,6 +310,7 @@ impl Records<'_> {
     fn step(&mut self) -> io::Result<Option<Result<Record, Damage>>> {
         let (offset, torn) = match self.scan.look()? {
             Found::Record(head) => {
+                let offset = self.scan.offset;
                 let payload = self.scan.payload(&head)?;
                 match plain(payload, &head, self.cipher.as_ref()) {
                     Some(payload) => {
@@ -318,13 +323,15 @@ impl Records<'_> {
                         let at = (head.head_len as usize).min(payload.len());
                         return Ok(Some(Ok(Record {
                             seq: head.seq,
+                            offset,
+                            bytes: u64::from(head.len),
                             kind: head.kind,
                             weight: head.weight,
                             head: payload.slice(..at),
                             body: payload.slice(at..),
                         })));
                     }
-                    None => (self.scan.offset, false),
+                    None => (offset, false),
                 }
             }
             Found::End => {
