@@ -10,11 +10,15 @@ use smallvec::SmallVec;
 
 use crate::budget::Budget;
 
+pub use crypt::Key;
+
 mod active;
 mod bits;
+mod crypt;
 mod engine;
 mod error;
 mod format;
+pub mod inspect;
 mod lock;
 mod log;
 mod reader;
@@ -22,6 +26,7 @@ mod recovery;
 mod scan;
 mod segment;
 mod settle;
+mod survey;
 mod sync;
 mod threads;
 mod writer;
@@ -41,6 +46,9 @@ pub struct StorageOptions {
     pub directory: PathBuf,
     /// The longest that what was written stays unsynced, with [`Fsync::Interval`].
     pub sync_interval: Duration,
+    /// What records are encrypted with: the first for what is written, all for what is read. None
+    /// if they are not encrypted.
+    pub keys: Vec<Key>,
 }
 
 /// When what was written is synced to the disk itself.
