@@ -91,6 +91,7 @@ async fn start() -> Daemon {
         lanes: Arc::clone(&lanes),
         faults: vec![Arc::new(fault::Fault::new("rehearsal", &rehearsal))],
         registry: Arc::default(),
+        upgrades: Arc::default(),
         dead_letters: Arc::default(),
     };
     let daemon = Daemon {

@@ -28,6 +28,7 @@ use crate::telemetry::health::{Health, Readiness, Trouble};
 use crate::telemetry::lanes::{LaneSnapshot, Lanes};
 use crate::telemetry::ledger::Ledger;
 use crate::telemetry::metrics::Registry;
+use crate::telemetry::upgrades::Upgrades;
 
 /// `[admin]`
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -71,6 +72,8 @@ pub struct Sources {
     pub faults: Vec<Arc<Fault>>,
     /// What is counted where it happens.
     pub registry: Arc<Registry>,
+    /// The attempts to replace this process.
+    pub upgrades: Arc<Upgrades>,
     /// What was given up for good; set once the storage is open.
     pub dead_letters: Arc<OnceLock<DeadLetters>>,
 }
