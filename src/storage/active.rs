@@ -99,6 +99,12 @@ impl Active {
         self.file.metadata().is_ok_and(|meta| meta.nlink() > 0)
     }
 
+    /// Whether it can be written on: it has its name, and ends where we left it.
+    pub(super) fn is_sound(&self) -> bool {
+        let sound = |meta: fs::Metadata| meta.nlink() > 0 && meta.len() == self.file_bytes;
+        self.file.metadata().is_ok_and(sound)
+    }
+
     /// Takes from `left` what goes into this segment with one write.
     pub(super) fn plan(&self, left: &mut VecDeque<Append>, segment_bytes: u64) -> Plan {
         let mut group = Vec::new();
@@ -189,7 +195,10 @@ impl Active {
         let cut = if self.tally.records == 0 {
             fs::remove_file(path)
         } else {
-            self.file.set_len(self.end)
+            match self.file.metadata() {
+                Ok(meta) if meta.len() > self.end => self.file.set_len(self.end),
+                result => result.map(drop),
+            }
         };
         if let Err(error) = cut {
             tracing::debug!("{} is not cut back: {error}", path.display());

@@ -181,11 +181,11 @@ fn read_all(log: &LogCore, ends: Ends, recovery: &mut Recovery) -> Result<Segmen
             (end, next)
         }
     };
-    let mut done = ends.settled;
-    for index in survey.missing {
-        done.insert(index);
-    }
-    let id = (first, index_of(first, next).unwrap_or(0));
+    let count = index_of(first, next).unwrap_or(0);
+    let settled = ends.settled.iter().chain(survey.missing);
+    // What was settled and then cut away must not count for what is left.
+    let done = settled.filter(|index| *index < count).collect();
+    let id = (first, count);
     let mut segment = Segment::found(id, (ends.begin, end), codec, done, survey.waiting);
     segment.file_bytes = file.metadata().map_or(end, |meta| meta.len());
     Ok(segment)

@@ -167,7 +167,8 @@ pub(super) fn note_settled(
             continue;
         };
         // One that is damaged and right by chance must not take the memory of billions.
-        let most = (ends.end() - ends.begin) / RECORD_LEN as u64;
+        let fit = (ends.end() - ends.begin) / RECORD_LEN as u64;
+        let most = ends.count().map_or(fit, u64::from);
         let fits = u64::from(index) + u64::from(count) <= most;
         if fits && format::run_is_of(run, ends.seed) {
             for index in index..index + count {
