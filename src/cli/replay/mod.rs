@@ -18,7 +18,7 @@ use crate::delivery::dead_letters::Letter;
 use crate::host::signals::StopSignals;
 use choice::ChoiceArgs;
 use destination::{Destination, DestinationArgs};
-use source::{Found, Source};
+use source::{Folder, Found, Source};
 use tally::{Outcome, Tally};
 
 /// Reads the dead letters of a folder and sends them, one after the other, the oldest first.
@@ -69,12 +69,13 @@ impl Replay {
     }
 
     async fn carry_out(&self) -> Result<bool, String> {
-        let stop = StopSignals::install()
-            .map_err(|error| format!("cannot listen for signals: {error}"))?;
-        let directory = self.directory()?;
+        let folder = Folder {
+            directory: self.directory()?,
+            keys: Vec::new(),
+        };
         let mut source = match self.remove {
-            true => Source::take_over(directory).await?,
-            false => Source::take_over(directory).await?,
+            true => Source::take_over(folder).await?,
+            false => Source::look_into(folder)?,
         };
         let mut course = Course {
             tally: Tally::default(),
@@ -84,6 +85,8 @@ impl Replay {
         let ended = match self.dry_run {
             true => self.list(&mut source, &mut course).await,
             false => {
+                let stop = StopSignals::install()
+                    .map_err(|error| format!("cannot listen for signals: {error}"))?;
                 let mut destination = self.destination.open(stop)?;
                 self.send(&mut source, &mut destination, &mut course).await
             }
