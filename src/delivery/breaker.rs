@@ -70,7 +70,7 @@ pub enum Change {
 }
 
 impl Breaker {
-    /// A closed breaker. `failures = 0` with `failure_rate = 0` makes one that never opens.
+    /// A closed breaker. `failures = 0` makes one that never opens.
     pub fn new(config: &BreakerConfig) -> Self {
         Self {
             window: Window::new(config.window),
@@ -163,7 +163,10 @@ impl Breaker {
     /// What opens it, after so many failures in a row.
     fn opened_by(&self, failures: u32) -> Option<OpenedBy> {
         let config = &self.config;
-        if config.failures > 0 && failures >= config.failures {
+        if config.failures == 0 {
+            return None;
+        }
+        if failures >= config.failures {
             return Some(OpenedBy::Failures);
         }
         let Counts { failed, all } = self.window.counts();
@@ -285,7 +288,7 @@ mod tests {
     /// One that opens at half of at least twenty attempts of ten seconds, and by nothing else.
     fn by_rate() -> Breaker {
         Breaker::new(&BreakerConfig {
-            failures: 0,
+            failures: u32::MAX,
             ..config()
         })
     }
@@ -357,7 +360,7 @@ mod tests {
 
     #[test]
     fn a_share_of_nought_switches_that_off() {
-        let mut breaker = breaker(0);
+        let mut breaker = breaker(u32::MAX);
         assert_eq!(every(1, &mut breaker, Duration::ZERO), None);
     }
 
@@ -538,7 +541,10 @@ mod tests {
     #[test]
     fn nought_failures_switch_it_off() {
         let now = Instant::now();
-        let mut breaker = breaker(0);
+        let mut breaker = Breaker::new(&BreakerConfig {
+            failures: 0,
+            ..config()
+        });
         for _ in 0..1000 {
             assert_eq!(breaker.permit(now), GO);
             assert_eq!(breaker.failure(Pass::Go, now, 0.5), None);

@@ -312,7 +312,7 @@ impl Default for RetryConfig {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BreakerConfig {
-    /// Consecutive failures that open it; 0: they do not.
+    /// Consecutive failures that open it; 0 switches the breaker off.
     pub failures: u32,
     /// The share of failures in `window` that opens it; 0: it does not.
     pub failure_rate: f64,

@@ -9,6 +9,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
+use self::said::Said;
 use super::backoff::Backoff;
 use super::breaker::{Breaker, Change, Pass, Permit};
 use super::flight::{Flight, Landed};
@@ -19,7 +20,8 @@ use super::shipment::Shipment;
 use crate::component::{Delivered, Exporter, Failure};
 use crate::shutdown::Drain;
 use crate::telemetry::ledger::Reason;
-use crate::telemetry::limited::Gate;
+
+mod said;
 
 /// The one task that empties a lane.
 pub struct Sender {
@@ -44,27 +46,6 @@ pub struct Sender {
 /// A retry that the budget does not grant asks again after this at the latest, and after half of
 /// it at the earliest.
 const PUT_OFF: Duration = Duration::from_secs(1);
-
-/// What traffic makes us say, once in ten seconds for each exporter: the next line says how many
-/// it stands for.
-struct Said {
-    rejected: Gate,
-    refused: Gate,
-    failed: Gate,
-    exhausted: Gate,
-}
-
-impl Default for Said {
-    fn default() -> Self {
-        let gate = || Gate::new(Duration::from_secs(10));
-        Self {
-            rejected: gate(),
-            refused: gate(),
-            failed: gate(),
-            exhausted: gate(),
-        }
-    }
-}
 
 impl Sender {
     /// The sender of `lane`, by way of `exporter`.

@@ -221,10 +221,9 @@ fn breaker(config: &LaneConfig, site: &mut Site<'_>) {
     let breaker = &config.breaker;
     let open = &["breaker", "open_time"];
     site.not_zero(
-        (breaker.failures > 0 || breaker.failure_rate > 0.0) && breaker.open_time.is_zero(),
+        breaker.failures > 0 && breaker.open_time.is_zero(),
         open,
-        "an open breaker would close at once; `failures = 0` with `failure_rate = 0` switches it \
-         off",
+        "an open breaker would close at once; `failures = 0` switches it off",
     );
     site.forbid(
         !(0.0..=1.0).contains(&breaker.failure_rate),

@@ -241,7 +241,7 @@ impl Simulation {
 }
 
 const SERVERS: [usize; 3] = [1, 4, 32];
-const SEEDS: std::ops::Range<u64> = 0..4;
+const SEEDS: std::ops::Range<u64> = 0..3;
 
 fn simulation(servers: usize, load: Load, seed: u64) -> Simulation {
     Simulation::new(Destination::new(servers), load, seed)

@@ -129,7 +129,6 @@ fn config() -> LaneConfig {
         },
         breaker: BreakerConfig {
             failures: 0,
-            failure_rate: 0.0,
             ..BreakerConfig::default()
         },
         ..LaneConfig::default()
