@@ -98,6 +98,7 @@ fn start(directory: &Path, config: LaneConfig) -> Running {
     let storage = Storage::open(StorageOptions {
         directory: directory.to_owned(),
         sync_interval: Duration::from_millis(500),
+        keys: Vec::new(),
     })
     .unwrap();
     let accounts = Accounts::default();

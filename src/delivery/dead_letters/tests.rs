@@ -22,6 +22,7 @@ fn storage(folder: &Path) -> Storage {
     Storage::open(StorageOptions {
         directory: folder.to_owned(),
         sync_interval: Duration::from_millis(10),
+        keys: Vec::new(),
     })
     .unwrap()
 }

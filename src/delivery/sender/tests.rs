@@ -662,6 +662,7 @@ async fn what_is_given_up_for_good_is_a_dead_letter() {
     let storage = Storage::open(StorageOptions {
         directory: folder.path().to_owned(),
         sync_interval: SECOND,
+        keys: Vec::new(),
     })
     .unwrap();
     let letters = DeadLetters::open(&storage, 1 << 20, Arc::default()).unwrap();
