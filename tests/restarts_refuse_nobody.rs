@@ -13,6 +13,8 @@
 
 #[path = "support/process.rs"]
 mod process;
+#[path = "support/sdks.rs"]
+mod sdks;
 #[path = "support/service.rs"]
 mod service;
 
@@ -24,6 +26,7 @@ use std::path::Path;
 use std::process::Child;
 
 use process::{Running, finish, load, start_load, until};
+use sdks::{COUNT, Clients, Sink, expected, languages};
 use serde_json::Value;
 use service::Service;
 
@@ -139,6 +142,99 @@ fn restarts_under_socket_activation_refuse_nobody_and_lose_nothing() {
     let adopted = log.lines().filter(|line| line.contains("inherited"));
     assert_eq!(adopted.count(), 3 * (rounds() + 1), "{log}");
     println!("{} restarts, {items} items", rounds());
+}
+
+/// The SDKs for which one refused connection is lost data: Go over HTTP, JavaScript over gRPC.
+#[test]
+fn stock_sdks_lose_nothing_while_the_daemon_is_upgraded_and_restarted() {
+    let all = languages();
+    let sensitive = |language: &&sdks::Language| ["go", "javascript"].contains(&language.name);
+    let languages: Vec<_> = all.into_iter().filter(sensitive).collect();
+    if languages.is_empty() {
+        return;
+    }
+    for activated in [false, true] {
+        let mut sink = Sink::closed();
+        sink.open();
+        let sections = format!(
+            "[exporters.grpc]\ntype = \"otlp_grpc\"\nendpoint = \"http://{}\"\n\
+             [pipelines.main]\nreceivers = [\"apps\"]\nexporters = [\"grpc\"]\n",
+            sink.grpc
+        );
+        let mut service = match activated {
+            true => Service::activated(&sections),
+            false => Service::start(&sections),
+        };
+        let addresses = ["grpc", "http"].map(|protocol| service.endpoint(protocol));
+        // Enough for all rounds, on a machine that is not too slow; on others less is tried.
+        let seconds = 4 + 2 * rounds() as u64;
+        let mut clients = Clients::start(&languages, &addresses, Some(seconds));
+        let mut during = 0;
+        for _ in 0..rounds() {
+            let before: usize = sink.counts().iter().map(|count| count.items).sum();
+            until("more is sent", || {
+                let now: usize = sink.counts().iter().map(|count| count.items).sum();
+                now > before + COUNT / 10 || !clients.ended().is_empty()
+            });
+            during += usize::from(clients.ended().is_empty());
+            if activated {
+                service.restart();
+            } else {
+                let (code, said) = service.upgrade();
+                assert_eq!(code, Some(0), "{said}");
+            }
+        }
+        clients.wait();
+        sink.wait(&languages, &["grpc"]);
+        service.stop();
+        assert_eq!(sink.counts(), expected(&languages, &["grpc"]));
+        println!(
+            "activated: {activated}; {during} of {} while they sent",
+            rounds()
+        );
+    }
+}
+
+/// What is on disk changes hands: nothing is lost, and what the old process has delivered is not
+/// the new one's to deliver.
+#[test]
+fn a_queue_on_disk_changes_hands_under_full_load() {
+    let sink = Running::sink(&[]);
+    let folder = tempfile::tempdir().unwrap();
+    let mut service = Service::start(&format!(
+        "[intake]\nacknowledge = \"stored\"\n[storage]\ndirectory = {:?}\n{}",
+        folder.path(),
+        to(&sink).replace(
+            "[pipelines.main]",
+            "queue = { kind = \"disk\", max_bytes = \"1GiB\" }\n[pipelines.main]"
+        )
+    ));
+    let mut items = 0;
+    for _ in 0..rounds() {
+        let load = Load::start(&service, &sink);
+        let (code, said) = service.upgrade();
+        assert_eq!(code, Some(0), "{said}");
+        items += load.finish();
+    }
+    // A new one that dies when it should have taken what is on disk: the old one has it again.
+    script(&service.program(), &format!("{TAKES_OVER}exit 9"));
+    let load = Load::start(&service, &sink);
+    let (code, said) = service.upgrade();
+    assert_eq!(code, Some(1), "{said}");
+    items += load.finish();
+    service.stop();
+    let stats = sink.stats();
+    assert_eq!(stats["unique"], items, "{stats}");
+    let log = service.log();
+    let ends = log
+        .lines()
+        .filter(|line| line.contains("nothing was lost; ledger: "));
+    assert_eq!(ends.count(), rounds() + 1, "{log}");
+    println!(
+        "{} upgrades, {items} items, {} twice",
+        rounds(),
+        stats["duplicate"]
+    );
 }
 
 /// Puts a script where the program is.

@@ -121,6 +121,10 @@ impl Drop for UnderWay {
 /// such as a probe that only connects, would not notice that it is asked to.
 const SHORT_GRACE: Duration = Duration::from_secs(1);
 
+/// How long it has when nobody waits for its place: its client may be short of CPU, and what is on
+/// its way would be lost with the connection. One that is alive answers HTTP/2's goodbye at once.
+const LONG_GRACE: Duration = Duration::from_secs(3);
+
 /// How long an idle HTTP/1.1 connection has for one more request when we stop.
 const LAST_CHANCE: Duration = Duration::from_secs(2);
 
@@ -229,15 +233,15 @@ where
             None => std::future::pending().await,
         }
     };
-    let (leaves_by, politely) = tokio::select! {
+    let (leaves_by, in_a_hurry) = tokio::select! {
         ended = connection.as_mut() => return log(ended),
-        () = old_age => (Some(limits.grace), true),
-        () = traffic.silence(limits.patience) => (Some(limits.grace), false),
-        // Others wait for it.
-        () = places.asked_for(&traffic) => (Some(limits.grace), false),
-        _ = drain.begun() => (None, true),
+        () = old_age => (Some(limits.grace), false),
+        () = traffic.silence(limits.patience) => (Some(limits.grace), true),
+        () = places.asked_for(&traffic) => (Some(limits.grace), true),
+        _ = drain.begun() => (None, false),
     };
-    if politely {
+    let rest = if in_a_hurry { SHORT_GRACE } else { LONG_GRACE };
+    if !in_a_hurry {
         tokio::select! {
             ended = connection.as_mut() => return log(ended),
             () = traffic.last_request() => {}
@@ -252,9 +256,11 @@ where
         }
     };
     tokio::select! {
+        // What has come meanwhile goes first.
+        biased;
         ended = connection.as_mut() => log(ended),
         // One with nothing to finish does not hear us, or does not want to.
-        () = traffic.rest(SHORT_GRACE) => {}
+        () = traffic.rest(rest) => {}
         () = grace => {}
         () = drain.over() => {}
     }

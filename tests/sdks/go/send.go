@@ -1,10 +1,10 @@
 // Sends COUNT spans, COUNT log records and COUNT data points four times: over gRPC and over
 // HTTP/protobuf, plain and gzipped, all at once, with the stock exporters and processors.
 //
-//	send GRPC_HOST:PORT HTTP_HOST:PORT COUNT
+//	send GRPC_HOST:PORT HTTP_HOST:PORT COUNT [SECONDS]
 //
 // Every item carries its number, from 0 up, in the attribute "n"; service.name tells which of
-// the four it belongs to. It says "ready" when all is set up, and begins when it reads a line.
+// the four it belongs to. With SECONDS, spans and log records are spread over that time. It says "ready" when all is set up, and begins when it reads a line.
 package main
 
 import (
@@ -34,6 +34,9 @@ import (
 
 // Long enough for shutdown to be the only export of metrics, so that every point is sent once.
 const never = 24 * time.Hour
+
+// Between one item and the next.
+var pause time.Duration
 
 type exporters struct {
 	spans   sdktrace.SpanExporter
@@ -81,6 +84,7 @@ func sendSpans(ctx context.Context, of *resource.Resource, exporter sdktrace.Spa
 	}
 	within, parent := tracer.Start(ctx, "parent", number(0))
 	for n := 1; n < count; n++ {
+		time.Sleep(pause)
 		_, span := tracer.Start(within, fmt.Sprintf("child %d", n), number(n))
 		span.AddEvent("reached", trace.WithAttributes(attribute.Int("step", n)))
 		span.End()
@@ -94,6 +98,7 @@ func sendLogs(ctx context.Context, of *resource.Resource, exporter sdklog.Export
 	provider := sdklog.NewLoggerProvider(processor, sdklog.WithResource(of))
 	logger := provider.Logger("send")
 	for n := range count {
+		time.Sleep(pause)
 		var record log.Record
 		record.SetSeverity(log.SeverityInfo)
 		record.SetSeverityText("INFO")
@@ -124,6 +129,10 @@ func sendPoints(ctx context.Context, of *resource.Resource, exporter sdkmetric.E
 func main() {
 	ctx := context.Background()
 	count := must(strconv.Atoi(os.Args[3]))
+	if len(os.Args) > 4 {
+		seconds := must(strconv.Atoi(os.Args[4]))
+		pause = time.Duration(seconds) * time.Second / time.Duration(count)
+	}
 	var sends []func()
 	for compression, gzip := range map[string]bool{"none": false, "gzip": true} {
 		for protocol, over := range map[string]exporters{

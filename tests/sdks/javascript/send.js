@@ -1,14 +1,15 @@
 // Sends COUNT spans, COUNT log records and COUNT data points four times: over gRPC and over
 // HTTP/protobuf, plain and gzipped, all at once, with the stock exporters and processors.
 //
-//     node send.js GRPC_HOST:PORT HTTP_HOST:PORT COUNT
+//     node send.js GRPC_HOST:PORT HTTP_HOST:PORT COUNT [SECONDS]
 //
 // Every item carries its number, from 0 up, in the attribute "n"; service.name tells which of
-// the four it belongs to. It says "ready" when all is set up, and begins when it reads a line.
+// the four it belongs to. With SECONDS, spans and log records are spread over that time. It says "ready" when all is set up, and begins when it reads a line.
 'use strict';
 
 const { writeSync } = require('node:fs');
 const { once } = require('node:events');
+const { setTimeout } = require('node:timers/promises');
 
 const { ROOT_CONTEXT, trace } = require('@opentelemetry/api');
 const { CompressionAlgorithm } = require('@opentelemetry/otlp-exporter-base');
@@ -21,8 +22,15 @@ const { MeterProvider, PeriodicExportingMetricReader } = require('@opentelemetry
 const NEVER_MS = 1e9;
 const PACKAGES = { grpc: 'grpc', http: 'proto' };
 
-const [, , grpcEndpoint, httpEndpoint, countText] = process.argv;
+const [, , grpcEndpoint, httpEndpoint, countText, secondsText] = process.argv;
 const count = Number(countText);
+
+// Between one item and the next.
+async function pause() {
+  if (secondsText) {
+    await setTimeout((Number(secondsText) * 1000) / count);
+  }
+}
 
 function exporters(protocol, compression) {
   const signal = (name, type, path) => {
@@ -50,6 +58,7 @@ async function sendSpans(resource, exporter) {
   const parent = tracer.startSpan('parent', { attributes: { n: 0 } }, ROOT_CONTEXT);
   const within = trace.setSpan(ROOT_CONTEXT, parent);
   for (let n = 1; n < count; n++) {
+    await pause();
     const span = tracer.startSpan(`child ${n}`, { attributes: { n } }, within);
     span.addEvent('reached', { step: n });
     span.end();
@@ -63,6 +72,7 @@ async function sendLogs(resource, exporter) {
   const provider = new LoggerProvider({ resource, processors });
   const logger = provider.getLogger('send');
   for (let n = 0; n < count; n++) {
+    await pause();
     logger.emit({
       severityNumber: 9,
       severityText: 'INFO',
