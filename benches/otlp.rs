@@ -5,6 +5,7 @@ use std::hint::black_box;
 
 use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use otlpd::intake::priority::Classifier;
 use otlpd::otlp::Signal;
 use otlpd::otlp::attributes::{Action, Actions, Source, Verb, edit};
 use otlpd::otlp::split::{SplitLimit, split};
@@ -27,6 +28,31 @@ fn walks(criterion: &mut Criterion) {
                 bencher.iter(|| walk(signal, black_box(&body), validation).unwrap());
             });
         }
+    }
+}
+
+/// The pass that tells the class of a request, by rules that look at every item and match none.
+fn classes(criterion: &mut Criterion) {
+    let rules = r#"
+        rules = [
+            { signal = "logs", min_severity = "error", priority = "high" },
+            { signal = "traces", span_status = "error", priority = "high" },
+            { resource = { "service.name" = "batch" }, priority = "low" },
+        ]
+    "#;
+    let classifier = Classifier::new(&toml::from_str(rules).unwrap());
+    let mut group = criterion.benchmark_group("classify");
+    for (name, signal, body) in [
+        ("traces_1000", Signal::Traces, payloads::traces(1000)),
+        ("traces_20", Signal::Traces, payloads::traces(20)),
+        ("logs_1000", Signal::Logs, payloads::logs(1000)),
+        ("logs_20", Signal::Logs, payloads::logs(20)),
+        ("metrics_1000", Signal::Metrics, payloads::metrics(1000)),
+    ] {
+        group.throughput(Throughput::Bytes(body.len() as u64));
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| classifier.classify(signal, black_box(&body)));
+        });
     }
 }
 
@@ -101,5 +127,5 @@ fn splits(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, walks, edits, splits);
+criterion_group!(benches, walks, classes, edits, splits);
 criterion_main!(benches);

@@ -2,17 +2,19 @@
 //! data.
 
 use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{Instant, timeout_at};
 
 use crate::admin::{self, PipelineSummary, Sources};
 use crate::batch::Priority;
 use crate::budget::Budget;
+use crate::component::Exporter;
 use crate::config::Config;
 use crate::delivery::batcher::Limits;
 use crate::delivery::config::QueueKind;
@@ -22,25 +24,30 @@ use crate::delivery::sender::Sender;
 use crate::host::cpu::{self, CpuAllowance};
 use crate::host::workers::Workers;
 use crate::intake::priority::Priorities;
-use crate::intake::tenants::Tenants;
 use crate::intake::{Door, Intake};
+use crate::net::inherited::Sockets;
 use crate::net::listen::Listener;
 use crate::otlp::Signal;
 use crate::pipeline::Pipeline;
 use crate::pipeline::route::Route;
 use crate::processors;
-use crate::receivers::ReceiverConfig;
+use crate::processors::fault::Fault;
 use crate::receivers::otlp::OtlpConfig;
-use crate::receivers::otlp::listen::Listeners;
 use crate::shutdown::Trigger;
-use crate::telemetry::health::{Health, State};
+use crate::telemetry::health::Health;
 use crate::telemetry::lanes::Lanes;
-use crate::telemetry::ledger::{Ledger, LedgerSnapshot};
+use crate::telemetry::ledger::Ledger;
 use crate::telemetry::metrics::Registry;
+use crate::telemetry::upgrades::Upgrades;
 
+mod prepared;
+mod stop;
 mod stored;
 
+pub use prepared::Prepared;
 use stored::Stored;
+
+mod parts;
 
 /// What the host gives us, as it was read at the start.
 #[derive(Clone, Debug)]
@@ -75,29 +82,54 @@ pub struct App {
     senders: JoinSet<()>,
     /// Serve until the very end, so that whoever asks is told.
     background: Vec<JoinHandle<()>>,
+    admin: Option<JoinHandle<()>>,
+    /// Second descriptors of all listening sockets: as long as they are open, nobody is refused,
+    /// whoever accepts.
+    sockets: Vec<OwnedFd>,
+    upgrades: Arc<Upgrades>,
     deadline: Duration,
 }
-
-/// What refusals have to reach their clients when we are in a hurry.
-const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// How often the CPU allowance is read again.
 const FOLLOW_EVERY: Duration = Duration::from_secs(10);
 
 impl App {
-    /// Builds and starts everything that the configuration names.
+    /// Builds what the configuration names, on sockets that were inherited where there are any.
     ///
     /// # Errors
     /// A sentence for the operator.
-    pub async fn start(config: &Config, allowances: &Allowances) -> Result<Self, String> {
-        let (registry, budget) = (Arc::default(), Budget::new(allowances.budget));
-        let priorities = priorities(config, &registry);
-        let door =
-            Door::new(&config.intake).with(tenants(config, &budget, &registry), priorities.clone());
-        let mut app = Self {
+    pub async fn prepare(
+        config: &Config,
+        allowances: &Allowances,
+        sockets: Sockets,
+    ) -> Result<Prepared, String> {
+        Prepared::build(Self::new(config, allowances, None), config, sockets).await
+    }
+
+    /// Nothing of it runs yet. It keeps the accounts, the counts and the budget of what ran in
+    /// this process before, if anything did.
+    fn new(config: &Config, allowances: &Allowances, past: Option<&Self>) -> Self {
+        let (registry, budget, ledger, upgrades) = match past {
+            Some(past) => (
+                Arc::clone(&past.registry),
+                past.budget.clone(),
+                Arc::clone(&past.ledger),
+                Arc::clone(&past.upgrades),
+            ),
+            None => (
+                Arc::default(),
+                Budget::new(allowances.budget),
+                Arc::default(),
+                Arc::default(),
+            ),
+        };
+        let priorities = parts::priorities(config, &registry);
+        let tenants = parts::tenants(config, &budget, &registry);
+        let door = Door::new(&config.intake).with(tenants, priorities.clone());
+        Self {
             health: Arc::default(),
             door: Arc::new(door),
-            ledger: Arc::default(),
+            ledger,
             lanes: Arc::default(),
             registry,
             budget,
@@ -110,60 +142,52 @@ impl App {
             dead_letters: Arc::default(),
             senders: JoinSet::new(),
             background: Vec::new(),
+            admin: None,
+            sockets: Vec::new(),
+            upgrades,
             deadline: config.shutdown.deadline,
-        };
-        app.start_admin(config, allowances).await?;
-        let lanes = app.open_lanes(config).await?;
-        let pipelines = build_pipelines(config, &lanes)?;
-        let mut ready = Vec::new();
-        for (name, receiver) in &config.receivers {
-            let ReceiverConfig::Otlp(otlp) = receiver;
-            let intake = app.intake(config, otlp, feeds(name, config, &pipelines));
-            ready.push((Listeners::bind(name, otlp, &app.registry).await?, intake));
         }
-        for (listeners, intake) in ready {
-            app.background
-                .push(tokio::spawn(listeners.serve(intake, app.receiving.drain())));
-        }
-        app.health.set(State::Running);
-        Ok(app)
     }
 
-    async fn start_admin(
+    fn start_admin(
         &mut self,
+        listener: Option<Listener>,
         config: &Config,
-        allowances: &Allowances,
-    ) -> Result<(), String> {
-        let (allowance, cpu) = watch::channel(allowances.cpu.clone());
-        if allowances.follow_cpu {
+        of: &Allowances,
+        faults: Vec<Arc<Fault>>,
+    ) {
+        let (allowance, cpu) = watch::channel(of.cpu.clone());
+        if of.follow_cpu {
             let follow = cpu::follow(PathBuf::from("/"), FOLLOW_EVERY, allowance);
             self.background.push(tokio::spawn(follow));
             self.background
                 .push(tokio::spawn(resize(self.workers.clone(), cpu.clone())));
         }
-        if !config.admin.enabled {
-            return Ok(());
-        }
-        let listener = Listener::bind(&config.admin.endpoint, "admin.endpoint").await;
-        let listener = listener.map_err(|error| error.to_string())?;
+        let Some(listener) = listener else {
+            return;
+        };
         let sources = Arc::new(Sources {
             ledger: Arc::clone(&self.ledger),
             budget: self.budget.clone(),
-            budget_source: allowances.budget_source.clone(),
+            budget_source: of.budget_source.clone(),
             door: Arc::clone(&self.door),
             health: Arc::clone(&self.health),
             cpu,
             pipelines: summaries(config),
             lanes: Arc::clone(&self.lanes),
+            faults,
             registry: Arc::clone(&self.registry),
             dead_letters: Arc::clone(&self.dead_letters),
+            upgrades: Arc::clone(&self.upgrades),
         });
-        self.background
-            .push(tokio::spawn(admin::serve(listener, sources)));
-        Ok(())
+        self.admin = Some(tokio::spawn(admin::serve(listener, sources)));
     }
 
-    async fn open_lanes(&mut self, config: &Config) -> Result<BTreeMap<String, Arc<Lane>>, String> {
+    async fn open_lanes(
+        &mut self,
+        config: &Config,
+        mut exporters: BTreeMap<String, Arc<dyn Exporter>>,
+    ) -> Result<BTreeMap<String, Arc<Lane>>, String> {
         let stored = Stored::open(config, &self.budget).await?;
         let dead_letters = match &stored {
             Some(stored) => stored.dead_letters(config, &self.ledger).await?,
@@ -171,10 +195,9 @@ impl App {
         };
         let mut lanes = BTreeMap::new();
         for (name, entry) in &config.exporters {
-            let exporter = entry
-                .kind
-                .build(&self.workers)
-                .map_err(|problem| format!("exporters.{name}: {problem}"))?;
+            let Some(exporter) = exporters.remove(name) else {
+                continue;
+            };
             let limits = Limits::new(&entry.lane.batch, entry.kind.encoding());
             let accounts = self.ledger.accounts(name);
             let mut lane = Lane::new(name, entry.lane.clone(), limits, accounts, &self.lanes);
@@ -229,72 +252,26 @@ impl App {
         )
     }
 
-    /// Drains in the order of the data, and says what became of everything. `hurry` ends it
-    /// early.
-    pub async fn stop(mut self, hurry: impl Future<Output = ()>) -> LedgerSnapshot {
-        self.health.set(State::Draining);
-        let now = Instant::now();
-        let refuse_at = now + self.deadline / 2;
-        let drain = self.drain(
-            refuse_at,
-            refuse_at + self.deadline / 4,
-            now + self.deadline,
-        );
-        let in_time = tokio::select! {
-            () = drain => true,
-            () = hurry => false,
-        };
-        if !in_time {
-            tracing::warn!("asked again to stop: giving up what is left");
-            let now = Instant::now();
-            self.drain(now, now + LAST_WORDS, now).await;
-        }
-        self.ledger.snapshot()
+    /// Second descriptors of all listening sockets.
+    ///
+    /// # Errors
+    /// No descriptor is free.
+    pub fn sockets(&self) -> io::Result<Vec<OwnedFd>> {
+        self.sockets.iter().map(OwnedFd::try_clone).collect()
     }
 
-    /// Listeners close and requests under way finish; at `refuse_at` those that still wait are
-    /// refused, and at `cut_at` the connections are cut that have not ended. Only then, when
-    /// nothing more can be acknowledged, the lanes empty, until `deadline`.
-    async fn drain(&mut self, refuse_at: Instant, cut_at: Instant, deadline: Instant) {
-        self.receiving.begin(cut_at);
-        if timeout_at(refuse_at, self.receiving.done()).await.is_err() {
-            self.door.close();
-            self.receiving.done().await;
-        }
-        self.keeping.begin(deadline);
-        self.delivering.begin(deadline);
-        while self.senders.join_next().await.is_some() {}
-        if let Some(dead_letters) = self.dead_letters.get() {
-            let in_time = timeout_at(
-                deadline.max(Instant::now()) + LAST_WORDS,
-                dead_letters.finish(),
-            );
-            if in_time.await.is_err() {
-                tracing::error!("the disk has not taken all dead letters in time");
-            }
-        }
-        if let Some(stored) = self.stored.take() {
-            stored.close().await;
-        }
+    /// The attempts to replace this process, as the admin side tells them.
+    pub fn upgrades(&self) -> &Upgrades {
+        &self.upgrades
     }
 }
 
 impl Drop for App {
     fn drop(&mut self) {
-        for task in &self.background {
+        for task in self.background.iter().chain(&self.admin) {
             task.abort();
         }
     }
-}
-
-fn tenants(config: &Config, budget: &Budget, registry: &Registry) -> Option<Tenants> {
-    let tenants = config.tenants.as_ref()?;
-    Some(Tenants::new(tenants, &config.intake, budget, registry))
-}
-
-fn priorities(config: &Config, registry: &Registry) -> Option<Arc<Priorities>> {
-    let priority = config.priority.as_ref()?;
-    Some(Arc::new(Priorities::new(priority, registry)))
 }
 
 async fn resize(workers: Workers, mut cpu: watch::Receiver<CpuAllowance>) {
@@ -308,7 +285,8 @@ async fn resize(workers: Workers, mut cpu: watch::Receiver<CpuAllowance>) {
 fn build_pipelines(
     config: &Config,
     lanes: &BTreeMap<String, Arc<Lane>>,
-) -> Result<BTreeMap<String, Arc<Pipeline>>, String> {
+    faults: &BTreeMap<String, Arc<Fault>>,
+) -> BTreeMap<String, Arc<Pipeline>> {
     let mut pipelines = BTreeMap::new();
     for (name, pipeline) in &config.pipelines {
         let lanes = pipeline
@@ -322,11 +300,16 @@ fn build_pipelines(
         let built = Pipeline {
             name: name.clone(),
             processors: processors::build_chain(processors),
+            faults: pipeline
+                .processors
+                .iter()
+                .filter_map(|name| faults.get(name).cloned())
+                .collect(),
             lanes: lanes.collect(),
         };
         pipelines.insert(name.clone(), Arc::new(built));
     }
-    Ok(pipelines)
+    pipelines
 }
 
 /// The pipelines that one receiver feeds, by signal.

@@ -39,6 +39,11 @@ impl Trigger {
         self.deadline.send_replace(Some(deadline));
     }
 
+    /// Whether the drain has begun.
+    pub fn has_begun(&self) -> bool {
+        self.deadline.borrow().is_some()
+    }
+
     /// Waits until everybody who heard of it is gone.
     pub async fn done(&self) {
         self.deadline.closed().await;

@@ -20,7 +20,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use calls::Capture;
-use daemon::{assert_balances, dropped};
+use daemon::{Daemon, assert_balances, dropped};
 use letters::{MARKER, daemon, holds, replay, request, row, send, squeamish};
 use otlpd::otlp::Signal;
 use process::until;
@@ -34,6 +34,27 @@ fn taken_apart(capture: &Capture, of: &[Vec<u8>]) -> Vec<usize> {
         times.filter(|window| *window == request.as_slice()).count()
     };
     of.iter().map(found).collect()
+}
+
+/// What `/status` and `/metrics` say of one search for one request among a thousand.
+fn one_search_and_one_letter(daemon: &Daemon) {
+    let lane = daemon.lane("backend");
+    let attempts = lane["attempts"].as_u64().unwrap();
+    assert!(attempts <= 1 + 2 * 10, "{lane}");
+    let bisections = lane["bisections"].as_u64().unwrap();
+    assert!((5..=10).contains(&bisections), "{lane}");
+    let letters = daemon.status()["dead_letters"].clone();
+    let one = json!(1);
+    assert_eq!((&letters["letters"], &letters["items"]), (&one, &one));
+    let metrics = daemon.get("/metrics").body;
+    for line in [
+        "otlpd_dead_letters 1",
+        "otlpd_dead_letters_written_items_total{exporter=\"backend\",reason=\"permanent\"} 1",
+        &format!("otlpd_exporter_bisections_total{{exporter=\"backend\"}} {bisections}"),
+    ] {
+        let is_there = metrics.lines().any(|found| found == line);
+        assert!(is_there, "{line}\n{metrics}");
+    }
 }
 
 /// One of a thousand requests is poisonous: it alone is in the dead letters, and replayed to a
@@ -60,27 +81,7 @@ async fn one_among_a_thousand(exporter: &str, protocol: &str) {
     let account = daemon.account("logs", "backend");
     assert_eq!(account["delivered"], 999, "{account}");
     assert_eq!(account["dropped"], json!({ "permanent": 1 }), "{account}");
-    let lane = daemon.lane("backend");
-    let attempts = lane["attempts"].as_u64().unwrap();
-    assert!(attempts <= 1 + 2 * 10, "{lane}");
-    let bisections = lane["bisections"].as_u64().unwrap();
-    assert!((5..=10).contains(&bisections), "{lane}");
-    let letters = daemon.status()["dead_letters"].clone();
-    assert_eq!(
-        (&letters["letters"], &letters["items"]),
-        (&json!(1), &json!(1))
-    );
-    let metrics = daemon.get("/metrics").body;
-    for line in [
-        "otlpd_dead_letters 1",
-        "otlpd_dead_letters_written_items_total{exporter=\"backend\",reason=\"permanent\"} 1",
-        &format!("otlpd_exporter_bisections_total{{exporter=\"backend\"}} {bisections}"),
-    ] {
-        assert!(
-            metrics.lines().any(|found| found == line),
-            "{line}\n{metrics}"
-        );
-    }
+    one_search_and_one_letter(&daemon);
     let mut times = taken_apart(&backend, &requests);
     assert_eq!(times.remove(617), 0);
     assert_eq!(times, [1; 999]);
@@ -155,15 +156,8 @@ async fn what_is_too_large_or_was_tried_for_too_long_is_kept_as_well() {
 async fn the_oldest_are_displaced_and_counted_as_lost() {
     let folder = tempfile::tempdir().unwrap();
     let backend = squeamish().await;
-    let lane = "batch.max_items = 1\n[storage]\ndead_letters_max_bytes = \"64KiB\"\n";
-    let config = format!(
-        "[exporters.backend]\ntype = \"otlp_grpc\"\nendpoint = \"http://{}\"\n{lane}\
-         directory = \"{}\"\n\
-         [pipelines.main]\nreceivers = [\"apps\"]\nexporters = [\"backend\"]\n",
-        backend.address,
-        folder.path().display()
-    );
-    let mut daemon = daemon::Daemon::start(&config);
+    let lane = "batch.max_items = 1\n[storage]\ndead_letters_max_bytes = \"64KiB\"";
+    let mut daemon = daemon(folder.path(), "otlp_grpc", backend.address, lane);
     let requests: Vec<_> = (0..100)
         .map(|number| request(&format!("{MARKER} {number:03} {}", "x".repeat(2000))))
         .collect();
@@ -222,16 +216,8 @@ async fn the_oldest_are_displaced_and_counted_as_lost() {
 async fn without_them_what_is_refused_is_lost() {
     let folder = tempfile::tempdir().unwrap();
     let backend = squeamish().await;
-    let lane = format!(
-        "[storage]\ndirectory = \"{}\"\ndead_letters_max_bytes = \"0B\"",
-        folder.path().display()
-    );
-    let config = format!(
-        "[exporters.backend]\ntype = \"otlp_grpc\"\nendpoint = \"http://{}\"\n{lane}\n\
-         [pipelines.main]\nreceivers = [\"apps\"]\nexporters = [\"backend\"]\n",
-        backend.address,
-    );
-    let mut daemon = daemon::Daemon::start(&config);
+    let lane = "[storage]\ndead_letters_max_bytes = \"0B\"";
+    let mut daemon = daemon(folder.path(), "otlp_grpc", backend.address, lane);
     send(&daemon, &[request(MARKER)]).await;
     until("it is refused", || {
         dropped(&daemon.account("logs", "backend")) == 1

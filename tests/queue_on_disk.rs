@@ -19,7 +19,9 @@ use otlpd::batch::{Batch, Chunks, Context, Priority};
 use otlpd::budget::Budget;
 use otlpd::component::{Delivered, Exporter, Failure};
 use otlpd::delivery::batcher::Limits;
-use otlpd::delivery::config::{BatchConfig, LaneConfig, Order, QueueConfig, QueueKind, WhenFull};
+use otlpd::delivery::config::{
+    BatchConfig, InFlight, LaneConfig, Order, QueueConfig, QueueKind, WhenFull,
+};
 use otlpd::delivery::lane::{Durable, Lane, Place, Spot};
 use otlpd::delivery::sender::Sender;
 use otlpd::otlp::Signal;
@@ -96,6 +98,7 @@ fn start(directory: &Path, config: LaneConfig) -> Running {
     let storage = Storage::open(StorageOptions {
         directory: directory.to_owned(),
         sync_interval: Duration::from_millis(500),
+        keys: Vec::new(),
     })
     .unwrap();
     let accounts = Accounts::default();
@@ -226,7 +229,7 @@ async fn what_is_stored_is_delivered_in_order_and_the_disk_is_given_back() {
 async fn one_request_in_flight_at_a_time_keeps_the_order() {
     let folder = tempfile::tempdir().unwrap();
     let mut config = config(QueueKind::Disk);
-    config.max_in_flight = 1.into();
+    config.max_in_flight = InFlight::fixed(1);
     let running = start(folder.path(), config);
     running.destination.open.store(true, Ordering::SeqCst);
     running.offer_all(0..200).await;
@@ -278,7 +281,10 @@ async fn a_queue_that_spills_is_in_memory_until_that_is_full() {
     let folder = tempfile::tempdir().unwrap();
     let running = start(folder.path(), config(QueueKind::Spill));
     running.offer_all(0..8).await;
-    assert!(disk_bytes(folder.path()) < 100_000, "nothing is on disk yet");
+    assert!(
+        disk_bytes(folder.path()) < 100_000,
+        "nothing is on disk yet"
+    );
     running.offer_all(8..40).await;
     assert!(disk_bytes(folder.path()) > 2_900_000);
     // At the end what is in memory is spilled too.

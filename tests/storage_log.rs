@@ -8,13 +8,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use otlpd::budget::{Budget, Reservation};
 use otlpd::storage::{
-    Fsync, Log, LogOptions, NewRecord, ReadOrder, Record, Recovery, Storage, StorageOptions, Ticket,
+    Fsync, Key, Log, LogOptions, NewRecord, ReadOrder, Record, Recovery, Storage, StorageOptions,
+    Ticket, inspect,
 };
 
 fn storage(directory: &Path) -> Storage {
     Storage::open(StorageOptions {
         directory: directory.to_owned(),
         sync_interval: Duration::from_millis(20),
+        keys: Vec::new(),
     })
     .unwrap()
 }
@@ -156,6 +158,7 @@ async fn a_second_storage_on_the_directory_is_told_who_has_it() {
     let options = StorageOptions {
         directory: place.path().to_owned(),
         sync_interval: Duration::from_secs(1),
+        keys: Vec::new(),
     };
     let first = Storage::open(options.clone()).unwrap();
     let (log, _, _) = log(&first, Fsync::Never);
@@ -168,4 +171,108 @@ async fn a_second_storage_on_the_directory_is_told_who_has_it() {
     assert!(log.next(1, ReadOrder::OldestFirst).await.is_err());
     drop(Storage::open(options.clone()).unwrap());
     drop(Storage::open(options).unwrap());
+}
+
+fn keyed(directory: &Path, keys: &[(&str, u8)]) -> Storage {
+    let keys = keys.iter().map(|(id, byte)| Key {
+        id: (*id).to_owned(),
+        secret: [*byte; 32],
+    });
+    Storage::open(StorageOptions {
+        directory: directory.to_owned(),
+        sync_interval: Duration::from_secs(1),
+        keys: keys.collect(),
+    })
+    .unwrap()
+}
+
+fn try_log(storage: &Storage) -> Result<(Log, Recovery), String> {
+    let options = LogOptions {
+        fsync: Fsync::Never,
+        room: Budget::new(1 << 30),
+    };
+    let opened = storage.log("queue/backend", options, &mut |_, _| {});
+    opened.map_err(|error| error.to_string())
+}
+
+fn files(directory: &Path) -> Vec<std::path::PathBuf> {
+    let folder = std::fs::read_dir(directory.join("queue/backend")).unwrap();
+    let mut files: Vec<_> = folder.map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.extension().is_some_and(|e| e == "seg"));
+    files.sort();
+    files
+}
+
+#[tokio::test]
+async fn encrypted_records_show_nothing_and_keys_can_be_changed() {
+    let place = tempfile::tempdir().unwrap();
+    let storage = keyed(place.path(), &[("old", 1)]);
+    let (log, _) = try_log(&storage).unwrap();
+    for number in 0..20 {
+        append(&log, number, 1000).await.keep();
+    }
+    storage.close();
+    let bytes = std::fs::read(&files(place.path())[0]).unwrap();
+    for number in 0..20 {
+        let plain = [number as u8; 64];
+        assert!(!bytes.windows(64).any(|window| window == plain));
+    }
+
+    let storage = keyed(place.path(), &[("new", 2)]);
+    let missing = try_log(&storage).unwrap_err();
+    assert!(
+        missing.contains("encrypted with the key \"old\""),
+        "{missing}"
+    );
+    drop(storage);
+    let storage = keyed(place.path(), &[("new", 2), ("old", 3)]);
+    let wrong = try_log(&storage).unwrap_err();
+    assert!(wrong.contains("another secret"), "{wrong}");
+    drop(storage);
+    assert_eq!(files(place.path()).len(), 1, "a wrong key is no damage");
+
+    let storage = keyed(place.path(), &[("new", 2), ("old", 1)]);
+    let (log, recovery) = try_log(&storage).unwrap();
+    assert_eq!(recovery.waiting.records, 20);
+    append(&log, 20, 1000).await.unload();
+    let segments = inspect::segments(place.path(), "queue/backend").unwrap().0;
+    let ids: Vec<_> = segments
+        .iter()
+        .filter_map(|s| s.key_id.as_deref())
+        .collect();
+    assert_eq!(ids, ["old", "new"]);
+    let all = read_all(&log, 1000).await;
+    assert_eq!(all.len(), 21);
+}
+
+#[tokio::test]
+async fn a_running_log_can_be_looked_at() {
+    let place = tempfile::tempdir().unwrap();
+    let storage = storage(place.path());
+    let (log, _, _) = log(&storage, Fsync::Never);
+    let mut tickets = Vec::new();
+    for number in 0..30 {
+        tickets.push(append(&log, number, 400_000).await);
+    }
+    for at in [25, 13, 12] {
+        drop(tickets.remove(at));
+    }
+    assert_eq!(inspect::logs(place.path()).unwrap(), ["queue/backend"]);
+    let look = || inspect::segments(place.path(), "queue/backend").unwrap();
+    until(|| look().0.iter().map(|segment| segment.settled).sum::<u64>() == 3).await;
+    let (segments, damaged) = look();
+    assert_eq!((segments.len(), damaged.len()), (3, 0));
+    let sealed: Vec<bool> = segments.iter().map(|segment| segment.sealed).collect();
+    assert_eq!(sealed, [true, true, false]);
+    assert_eq!(segments[0].unsettled.unwrap().records, 11);
+    let mut seen = Vec::new();
+    for segment in &segments {
+        let survey = segment.survey().unwrap();
+        assert!(survey.damage.is_empty());
+        let records: Vec<_> = segment.records(&[]).unwrap().collect();
+        assert_eq!(survey.unsettled.records, records.len() as u64);
+        seen.extend(records.into_iter().map(|record| record.unwrap().weight));
+    }
+    let expected: Vec<u64> = (0..30).filter(|n| ![12, 13, 25].contains(n)).collect();
+    assert_eq!(seen, expected);
 }

@@ -23,10 +23,12 @@ use crate::delivery::dead_letters::{DeadLetters, LetterCounts};
 use crate::host::cpu::CpuAllowance;
 use crate::intake::Door;
 use crate::net::listen::Listener;
+use crate::processors::fault::Fault;
 use crate::telemetry::health::{Health, Readiness, Trouble};
 use crate::telemetry::lanes::{LaneSnapshot, Lanes};
 use crate::telemetry::ledger::Ledger;
 use crate::telemetry::metrics::Registry;
+use crate::telemetry::upgrades::Upgrades;
 
 /// `[admin]`
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -66,8 +68,12 @@ pub struct Sources {
     pub pipelines: Vec<PipelineSummary>,
     /// The lanes that there are.
     pub lanes: Arc<Lanes>,
+    /// Faults that are injected.
+    pub faults: Vec<Arc<Fault>>,
     /// What is counted where it happens.
     pub registry: Arc<Registry>,
+    /// The attempts to replace this process.
+    pub upgrades: Arc<Upgrades>,
     /// What was given up for good; set once the storage is open.
     pub dead_letters: Arc<OnceLock<DeadLetters>>,
 }

@@ -20,6 +20,7 @@ pub(super) fn page(sources: &Sources) -> Page {
     admission(&mut page, sources);
     lanes(&mut page, sources);
     ledger(&mut page, &sources.ledger);
+    faults(&mut page, sources);
     dead_letters(&mut page, sources);
     host(&mut page, sources);
     page
@@ -35,6 +36,15 @@ fn admission(page: &mut Page, sources: &Sources) {
         (&table::HELD_REQUESTS, held),
     ] {
         page.put(metric, &[], Value::Whole(value));
+    }
+}
+
+fn faults(page: &mut Page, sources: &Sources) {
+    for fault in sources.faults.iter().map(|fault| fault.snapshot()) {
+        for (kind, times) in &fault.injected {
+            let labels = [fault.processor.as_str(), kind];
+            page.put(&table::INJECTED_FAULTS, &labels, Value::Whole(*times));
+        }
     }
 }
 
@@ -65,9 +75,11 @@ fn lane_values(page: &mut Page, lane: &LaneSnapshot) {
         (&table::EXPORTER_DISK_BYTES, lane.disk_bytes),
         (&table::EXPORTER_DISK_FAILS, lane.disk_fails.into()),
         (&table::EXPORTER_IN_FLIGHT, lane.in_flight),
+        (&table::EXPORTER_IN_FLIGHT_LIMIT, lane.in_flight_limit),
         (&table::EXPORTER_ATTEMPTS, lane.attempts),
         (&table::EXPORTER_RETRIES, lane.retries),
         (&table::EXPORTER_BISECTIONS, lane.bisections),
+        (&table::EXPORTER_RETRIES_PUT_OFF, lane.retries_put_off),
         (&table::EXPORTER_FAILED_ATTEMPTS, lane.failures),
         (&table::EXPORTER_SENT_BYTES, lane.sent_bytes),
     ] {
@@ -78,6 +90,14 @@ fn lane_values(page: &mut Page, lane: &LaneSnapshot) {
         (&table::EXPORTER_PAUSED_SECONDS, lane.paused_until_seconds),
     ] {
         page.put(metric, &[exporter], Value::Real(seconds.unwrap_or(0.0)));
+    }
+    for (cause, times) in &lane.breaker_openings {
+        let labels = &[exporter, cause];
+        page.put(
+            &table::EXPORTER_BREAKER_OPENINGS,
+            labels,
+            Value::Whole(*times),
+        );
     }
     for state in Breaker::ALL {
         let is = Value::Whole((lane.breaker == state).into());

@@ -7,21 +7,26 @@ use serde::Serialize;
 use super::{PipelineSummary, Sources};
 use crate::delivery::dead_letters::LetterCounts;
 use crate::host::process;
+use crate::processors::fault::FaultSnapshot;
 use crate::telemetry::health::Readiness;
 use crate::telemetry::lanes::LaneSnapshot;
 use crate::telemetry::ledger::LedgerSnapshot;
+use crate::telemetry::upgrades::UpgradeSnapshot;
 
 #[derive(Serialize)]
 pub(super) struct Status<'a> {
     version: &'static str,
+    pid: u32,
     uptime_seconds: f64,
     /// `ready`, `state` and `reasons`, as `/readyz` has them.
     readiness: Readiness,
     pipelines: &'a [PipelineSummary],
     lanes: Vec<LaneSnapshot>,
+    faults: Vec<FaultSnapshot>,
     budget: BudgetStatus<'a>,
     cpu: CpuStatus,
     process: ProcessStatus,
+    upgrade: UpgradeSnapshot,
     /// Absent where they are off.
     #[serde(skip_serializing_if = "Option::is_none")]
     dead_letters: Option<LetterCounts>,
@@ -58,13 +63,20 @@ pub(super) fn status(sources: &Sources) -> Status<'_> {
     let lanes = sources.lanes.snapshots();
     Status {
         version: env!("CARGO_PKG_VERSION"),
+        pid: std::process::id(),
         uptime_seconds: sources.health.uptime_seconds(),
         readiness: sources.readiness(&lanes),
         pipelines: &sources.pipelines,
         lanes,
+        faults: sources
+            .faults
+            .iter()
+            .map(|fault| fault.snapshot())
+            .collect(),
         budget: budget(sources),
         cpu: cpu(sources),
         process: process(),
+        upgrade: sources.upgrades.snapshot(),
         dead_letters: sources.dead_letters(),
         ledger: sources.ledger.snapshot(),
     }

@@ -12,7 +12,7 @@ use super::ConfigArgs;
 /// The longest that connecting, and each wait for bytes, may take.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// The most of an answer that is read, in bytes.
-const MAX_ANSWER: u64 = 64 << 10;
+const MAX_ANSWER: u64 = 1 << 20;
 
 #[derive(Args, Debug)]
 pub(super) struct Health {
@@ -57,13 +57,13 @@ impl Health {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-struct Answer {
-    is_yes: bool,
-    body: String,
+pub(super) struct Answer {
+    pub(super) is_yes: bool,
+    pub(super) body: String,
 }
 
 /// One request by HTTP/1.0, whose answer ends with the connection.
-fn ask(endpoint: &str, path: &str) -> io::Result<Answer> {
+pub(super) fn ask(endpoint: &str, path: &str) -> io::Result<Answer> {
     let mut stream = connect(endpoint)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;

@@ -10,9 +10,11 @@ use crate::config::{Config, Problems};
 
 pub mod bench;
 mod components;
+mod hand_over;
 mod health;
 mod replay;
 mod run;
+mod upgrade;
 mod validate;
 
 /// An OTLP collector in one small binary: bytes in, bytes out, nothing lost in silence.
@@ -38,6 +40,8 @@ enum Command {
     Components,
     /// Ask a running otlpd how it is
     Health(health::Health),
+    /// Replace a running otlpd by the program that is there now, without refusing a client
+    Upgrade(upgrade::Upgrade),
     /// Send the requests again that were given up and are kept in the dead letters
     Replay(replay::Replay),
     /// Measure a pipeline and account for every item that goes through it
@@ -72,6 +76,7 @@ pub fn main() -> ExitCode {
         Some(Command::Validate(command)) => command.run(),
         Some(Command::Components) => components::run(),
         Some(Command::Health(command)) => command.run(),
+        Some(Command::Upgrade(command)) => command.run(),
         Some(Command::Replay(command)) => command.run(),
         Some(Command::Bench(args)) => bench::run(args),
     }

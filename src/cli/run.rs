@@ -7,54 +7,112 @@ use futures_util::FutureExt;
 use tokio::runtime::{Builder, Runtime};
 
 use super::ConfigArgs;
+use super::hand_over::{Outcome, hand_over};
 use crate::app::{Allowances, App};
 use crate::config::{Config, Cpus, summary};
 use crate::host::cpu::{self, CpuAllowance};
-use crate::host::signals::StopSignals;
+use crate::host::service::{Change, notify};
+use crate::host::signals::{Signals, StopSignal, Wish};
 use crate::host::{allocator, memory};
 use crate::intake::MemoryBudget;
+use crate::net::handover::Predecessor;
+use crate::net::inherited::Sockets;
 use crate::telemetry::ledger::LedgerSnapshot;
 use crate::telemetry::logging;
 
 /// Something was lost: the last line of the log says what and why.
 const LOST: u8 = 3;
 
+/// Why SIGUSR2 is refused in the end.
+pub(super) const STOPPING: &str = "this process is stopping";
+
 pub(super) fn run(args: &ConfigArgs) -> ExitCode {
-    let config = match args.load() {
-        Ok(config) => config,
-        Err(problems) => {
-            super::complain(&format!("{problems}\n"));
+    let (predecessor, given) = match Predecessor::find() {
+        Ok(found) => found.unzip(),
+        Err(problem) => {
+            super::complain(&format!("otlpd: {problem}\n"));
             return ExitCode::FAILURE;
         }
     };
-    match carry_out(&config) {
-        Ok(code) => code,
-        Err(problem) => {
-            super::complain(&format!("otlpd: {problem}\n"));
-            ExitCode::FAILURE
+    let outcome = match args.load() {
+        Ok(config) => carry_out(&config, predecessor.as_ref(), given)
+            .map_err(|problem| format!("otlpd: {problem}")),
+        Err(problems) => Err(problems.to_string()),
+    };
+    outcome.unwrap_or_else(|problem| {
+        super::complain(&format!("{problem}\n"));
+        if let Some(predecessor) = predecessor {
+            predecessor.fail(&problem);
         }
-    }
+        ExitCode::FAILURE
+    })
 }
 
-fn carry_out(config: &Config) -> Result<ExitCode, String> {
+fn carry_out(
+    config: &Config,
+    predecessor: Option<&Predecessor>,
+    given: Option<Sockets>,
+) -> Result<ExitCode, String> {
     logging::install(&config.log).map_err(|error| error.to_string())?;
+    let sockets = given.unwrap_or_else(Sockets::from_service_manager);
     let allowances = allowances(config);
     allocator::keep((allowances.budget / 4).clamp(1 << 20, 32 << 20));
     let runtime = runtime(allowances.cpu.threads).map_err(|error| error.to_string())?;
-    runtime.block_on(live(config, &allowances))
+    runtime.block_on(live(config, &allowances, predecessor, sockets))
 }
 
-async fn live(config: &Config, allowances: &Allowances) -> Result<ExitCode, String> {
-    let mut signals = StopSignals::install().map_err(|error| error.to_string())?;
-    let app = App::start(config, allowances).await?;
+async fn live(
+    config: &Config,
+    allowances: &Allowances,
+    predecessor: Option<&Predecessor>,
+    sockets: Sockets,
+) -> Result<ExitCode, String> {
+    let mut signals = Signals::install().map_err(|error| error.to_string())?;
+    let prepared = App::prepare(config, allowances, sockets).await?;
+    if let Some(predecessor) = predecessor {
+        tokio::select! {
+            yours = predecessor.take_over() => yours?,
+            signal = signals.stop("this process is only starting") => {
+                tracing::info!("{signal}: stopped before anything was taken");
+                return Ok(ExitCode::SUCCESS);
+            }
+        }
+    }
+    let mut app = prepared.start(config, allowances).await?;
     announce(config, allowances);
-    let signal = signals.next().await;
+    notify(Change::Ready);
+    if let Some(predecessor) = predecessor {
+        predecessor.ready();
+    }
+    loop {
+        match signals.next().await {
+            Wish::Stop(signal) => return Ok(stop(app, config, signal, signals).await),
+            Wish::Upgrade => {}
+        }
+        app = match hand_over(app, config, allowances, &mut signals).await? {
+            Outcome::Stays(app) => *app,
+            Outcome::IsToStop(app, signal) => return Ok(stop(*app, config, signal, signals).await),
+            Outcome::HandedOver(app, to) => return Ok(leave(*app, to, signals).await),
+        };
+    }
+}
+
+async fn stop(app: App, config: &Config, signal: StopSignal, mut signals: Signals) -> ExitCode {
+    notify(Change::Stopping);
     tracing::info!(
         deadline = ?config.shutdown.deadline,
         "{signal}: draining; send it again to give up what is left"
     );
-    let ledger = app.stop(signals.next().map(|_signal| ())).await;
-    Ok(conclude(&ledger))
+    let ledger = app.stop(signals.stop(STOPPING).map(|_signal| ())).await;
+    conclude(&ledger)
+}
+
+/// What is only in this process's memory is delivered while another one serves already.
+async fn leave(app: App, to: u32, mut signals: Signals) -> ExitCode {
+    tracing::info!("process {to} has taken over; delivering what is left here");
+    let replaced = format!("process {to} has replaced this one: ask that one");
+    let ledger = app.stop(signals.stop(&replaced).map(|_signal| ())).await;
+    conclude(&ledger)
 }
 
 /// One thread for each CPU that we may use. With one there is no second to pay for.

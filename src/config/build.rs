@@ -15,13 +15,14 @@ use crate::exporters::ExporterConfig;
 use crate::processors::ProcessorConfig;
 use crate::receivers::ReceiverConfig;
 
-const SECTIONS: [&str; 12] = [
+const SECTIONS: [&str; 13] = [
     "intake",
     "tenants",
     "priority",
     "admin",
     "log",
     "shutdown",
+    "upgrade",
     "storage",
     "process",
     "receivers",
@@ -41,6 +42,7 @@ pub(super) fn config(mut tree: Node, findings: &mut Findings) -> Option<Config> 
         admin: section(&mut tree, "admin", findings),
         log: section(&mut tree, "log", findings),
         shutdown: section(&mut tree, "shutdown", findings),
+        upgrade: section(&mut tree, "upgrade", findings),
         storage: section(&mut tree, "storage", findings),
         process: section(&mut tree, "process", findings),
         receivers: named(&mut tree, "receivers", findings, receiver),

@@ -55,6 +55,8 @@ pub struct Config {
     pub log: LogConfig,
     /// `[shutdown]`: how long the drain may take.
     pub shutdown: ShutdownConfig,
+    /// `[upgrade]`: how long another process may take to take over.
+    pub upgrade: UpgradeConfig,
     /// `[storage]`: where what must survive is kept on disk.
     pub storage: StorageConfig,
     /// `[process]`: how much of the machine is used.
@@ -119,6 +121,27 @@ impl Default for ShutdownConfig {
     fn default() -> Self {
         Self {
             deadline: Duration::from_secs(30),
+        }
+    }
+}
+
+/// `[upgrade]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct UpgradeConfig {
+    /// How long the new process may take until it could take over: it reads its configuration.
+    #[serde(with = "units::duration")]
+    pub prepare_timeout: Duration,
+    /// How long it may take from then on until it accepts: it reads what is on disk.
+    #[serde(with = "units::duration")]
+    pub start_timeout: Duration,
+}
+
+impl Default for UpgradeConfig {
+    fn default() -> Self {
+        Self {
+            prepare_timeout: Duration::from_secs(30),
+            start_timeout: Duration::from_secs(60),
         }
     }
 }

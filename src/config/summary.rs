@@ -19,6 +19,17 @@ pub fn lines(config: &Config) -> Vec<String> {
             format!("success in {name} means: {}", promise(config, pipeline))
         }),
     );
+    lines.extend(config.tenants.as_ref().map(|tenants| {
+        let (header, limited) = (&tenants.header, tenants.limits.len());
+        format!("tenants: told apart by {header}; {limited} with limits of their own")
+    }));
+    lines.extend(config.priority.as_ref().map(|priority| {
+        let (header, rules) = (&priority.header, priority.rules.len());
+        format!(
+            "priority: by {header}, by {}, and by {rules} rules",
+            priority.resource_attribute
+        )
+    }));
     lines.push(match config.admin.enabled {
         true => format!("admin: http://{}", config.admin.endpoint),
         false => "admin: off".to_owned(),

@@ -64,6 +64,7 @@ mod tests {
             multiplier: 2.0,
             max_interval: Duration::from_secs(30),
             max_elapsed_time: Duration::from_secs(60),
+            ..RetryConfig::default()
         })
     }
 

@@ -1,7 +1,9 @@
 //! The circuit breaker, as a pure decider: it takes `now` and the outcome of attempts, and says
 //! whether the next may go.
 //!
-//! - **closed**: attempts pass. So many failures in a row open it.
+//! - **closed**: attempts pass. So many failures in a row open it, and so does such a share of
+//!   failures among the attempts of a window, if there were enough of them: a destination that
+//!   takes every other request never fails five times in a row, and is unwell all the same.
 //! - **open**: attempts wait until a time.
 //! - **half-open**: that time has come, and one attempt, the probe, has been let through; the
 //!   others wait. It closes the breaker, or opens it for twice as long.
@@ -12,6 +14,7 @@ use tokio::time::Instant;
 
 use super::config::BreakerConfig;
 use crate::telemetry::lanes::Breaker as BreakerState;
+use crate::telemetry::lanes::OpenedBy;
 
 /// No configured time is taken for longer than this, so that sums of times cannot overflow.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -21,6 +24,7 @@ const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 pub struct Breaker {
     config: BreakerConfig,
     state: State,
+    window: Window,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,15 +62,18 @@ pub enum Change {
     Opened {
         /// When the next probe may start.
         until: Instant,
+        /// What opened it.
+        by: OpenedBy,
     },
     /// It closed: attempts pass again.
     Closed,
 }
 
 impl Breaker {
-    /// A closed breaker. `failures = 0` makes one that never opens.
+    /// A closed breaker. `failures = 0` with `failure_rate = 0` makes one that never opens.
     pub fn new(config: &BreakerConfig) -> Self {
         Self {
+            window: Window::new(config.window),
             config: config.clone(),
             state: State::Closed { failures: 0 },
         }
@@ -87,9 +94,10 @@ impl Breaker {
     }
 
     /// The destination took the attempt, or answered in a way that shows it is well.
-    pub fn success(&mut self, pass: Pass) -> Option<Change> {
+    pub fn success(&mut self, pass: Pass, now: Instant) -> Option<Change> {
         match (self.state, pass) {
             (State::Closed { .. }, _) => {
+                self.window.count(now, false);
                 self.state = State::Closed { failures: 0 };
                 None
             }
@@ -107,14 +115,18 @@ impl Breaker {
         match (self.state, pass) {
             (State::Closed { failures }, _) => {
                 let failures = failures.saturating_add(1);
-                if self.config.failures > 0 && failures >= self.config.failures {
-                    return Some(self.open(0, now, jitter));
-                }
                 self.state = State::Closed { failures };
-                None
+                self.window.count(now, true);
+                let by = self.opened_by(failures)?;
+                // What it held is over: after the outage it begins anew.
+                self.window = Window::new(self.config.window);
+                let until = self.open(0, now, jitter);
+                Some(Change::Opened { until, by })
             }
             (State::HalfOpen { openings }, Pass::Probe) => {
-                Some(self.open(openings.saturating_add(1), now, jitter))
+                let until = self.open(openings.saturating_add(1), now, jitter);
+                let by = OpenedBy::Probe;
+                Some(Change::Opened { until, by })
             }
             _ => None,
         }
@@ -148,10 +160,22 @@ impl Breaker {
         }
     }
 
-    fn open(&mut self, openings: u32, now: Instant, jitter: f64) -> Change {
+    /// What opens it, after so many failures in a row.
+    fn opened_by(&self, failures: u32) -> Option<OpenedBy> {
+        let config = &self.config;
+        if config.failures > 0 && failures >= config.failures {
+            return Some(OpenedBy::Failures);
+        }
+        let Counts { failed, all } = self.window.counts();
+        let too_many = f64::from(failed) >= config.failure_rate * f64::from(all);
+        let judged = config.failure_rate > 0.0 && all >= config.min_requests;
+        (judged && too_many).then_some(OpenedBy::FailureRate)
+    }
+
+    fn open(&mut self, openings: u32, now: Instant, jitter: f64) -> Instant {
         let until = now + self.open_time(openings, jitter);
         self.state = State::Open { until, openings };
-        Change::Opened { until }
+        until
     }
 
     /// `open_time`, doubled with each opening in a row up to `max_open_time`, and of that
@@ -169,6 +193,71 @@ impl Breaker {
     }
 }
 
+/// A window slides in so many steps.
+const SLOTS: usize = 10;
+
+/// The outcomes of the last while.
+#[derive(Debug)]
+struct Window {
+    slot: Duration,
+    slots: [Counts; SLOTS],
+    /// The slot that is being filled, and when it began.
+    current: usize,
+    since: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    failed: u32,
+    all: u32,
+}
+
+impl Window {
+    fn new(length: Duration) -> Self {
+        Self {
+            slot: (length.min(LONGEST) / SLOTS as u32).max(Duration::from_nanos(1)),
+            slots: [Counts::default(); SLOTS],
+            current: 0,
+            since: None,
+        }
+    }
+
+    fn count(&mut self, now: Instant, failed: bool) {
+        self.slide(now);
+        if let Some(slot) = self.slots.get_mut(self.current) {
+            slot.failed = slot.failed.saturating_add(failed.into());
+            slot.all = slot.all.saturating_add(1);
+        }
+    }
+
+    fn slide(&mut self, now: Instant) {
+        let since = *self.since.get_or_insert(now);
+        let passed = now.saturating_duration_since(since);
+        if passed >= self.slot * SLOTS as u32 {
+            self.slots = [Counts::default(); SLOTS];
+            self.since = Some(now);
+            return;
+        }
+        let mut since = since;
+        while now >= since + self.slot {
+            since += self.slot;
+            self.current = (self.current + 1) % SLOTS;
+            if let Some(slot) = self.slots.get_mut(self.current) {
+                *slot = Counts::default();
+            }
+        }
+        self.since = Some(since);
+    }
+
+    fn counts(&self) -> Counts {
+        let sum = |sum: Counts, slot: &Counts| Counts {
+            failed: sum.failed.saturating_add(slot.failed),
+            all: sum.all.saturating_add(slot.all),
+        };
+        self.slots.iter().fold(Counts::default(), sum)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -180,15 +269,112 @@ mod tests {
     fn breaker(failures: u32) -> Breaker {
         Breaker::new(&BreakerConfig {
             failures,
+            failure_rate: 0.0,
+            ..config()
+        })
+    }
+
+    fn config() -> BreakerConfig {
+        BreakerConfig {
             open_time: SECOND,
             max_open_time: 10 * SECOND,
+            ..BreakerConfig::default()
+        }
+    }
+
+    /// One that opens at half of at least twenty attempts of ten seconds, and by nothing else.
+    fn by_rate() -> Breaker {
+        Breaker::new(&BreakerConfig {
+            failures: 0,
+            ..config()
         })
+    }
+
+    /// Makes attempts of which every `nth` fails, one each `gap`; what opened it, and how many
+    /// that took.
+    fn every(nth: u32, breaker: &mut Breaker, gap: Duration) -> Option<(OpenedBy, u32)> {
+        let mut now = Instant::now();
+        for attempt in 1..=1000 {
+            assert_eq!(breaker.permit(now), GO);
+            if attempt % nth > 0 {
+                assert_eq!(breaker.success(Pass::Go, now), None);
+            } else if let Some(Change::Opened { by, .. }) = breaker.failure(Pass::Go, now, 1.0) {
+                return Some((by, attempt));
+            }
+            now += gap;
+        }
+        None
+    }
+
+    #[test]
+    fn a_share_of_failures_opens_it_though_none_follows_another() {
+        let gap = Duration::from_millis(100);
+        let opened = every(2, &mut by_rate(), gap);
+        assert_eq!(opened, Some((OpenedBy::FailureRate, 20)));
+        assert_eq!(every(3, &mut by_rate(), gap), None, "a third is below half");
+    }
+
+    #[test]
+    fn too_few_attempts_in_the_window_say_nothing_of_a_share() {
+        // 19 at most in any ten seconds.
+        let gap = Duration::from_millis(540);
+        assert_eq!(every(1, &mut by_rate(), gap), None);
+        let enough = Duration::from_millis(450);
+        let opened = every(1, &mut by_rate(), enough);
+        assert_eq!(opened.map(|(by, _)| by), Some(OpenedBy::FailureRate));
+    }
+
+    #[test]
+    fn what_is_older_than_the_window_no_longer_counts() {
+        let mut breaker = by_rate();
+        let begun = Instant::now();
+        for _ in 0..19 {
+            assert_eq!(breaker.failure(Pass::Go, begun, 1.0), None);
+        }
+        let mut now = begun + 10 * SECOND;
+        assert_eq!(breaker.failure(Pass::Go, now, 1.0), None);
+        for _ in 0..18 {
+            now += Duration::from_millis(10);
+            assert_eq!(breaker.failure(Pass::Go, now, 1.0), None);
+        }
+        let last = breaker.failure(Pass::Go, now, 1.0);
+        assert!(matches!(last, Some(Change::Opened { .. })), "{last:?}");
+    }
+
+    #[test]
+    fn after_it_closed_the_window_begins_anew() {
+        let mut breaker = by_rate();
+        let mut now = Instant::now();
+        for _ in 0..20 {
+            let _change = breaker.failure(Pass::Go, now, 1.0);
+        }
+        now += SECOND;
+        assert_eq!(breaker.permit(now), PROBE);
+        assert_eq!(breaker.success(Pass::Probe, now), Some(Change::Closed));
+        assert_eq!(breaker.failure(Pass::Go, now, 1.0), None);
+        assert_eq!(breaker.state(), BreakerState::Closed);
+    }
+
+    #[test]
+    fn a_share_of_nought_switches_that_off() {
+        let mut breaker = breaker(0);
+        assert_eq!(every(1, &mut breaker, Duration::ZERO), None);
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_is_borne() {
+        let mut breaker = by_rate();
+        let now = Instant::now() + 60 * SECOND;
+        for at in [now, now - 30 * SECOND, now + SECOND, now - SECOND] {
+            assert_eq!(breaker.success(Pass::Go, at), None);
+        }
+        assert_eq!(breaker.window.counts().all, 4);
     }
 
     /// A breaker that has just opened, and until when.
     fn opened(now: Instant) -> (Breaker, Instant) {
         let mut breaker = breaker(1);
-        let Some(Change::Opened { until }) = breaker.failure(Pass::Go, now, 1.0) else {
+        let Some(Change::Opened { until, .. }) = breaker.failure(Pass::Go, now, 1.0) else {
             panic!("one failure must open it");
         };
         (breaker, until)
@@ -204,13 +390,16 @@ mod tests {
                 assert_eq!(breaker.failure(Pass::Go, now, 1.0), None);
             }
             if pass == 0 {
-                assert_eq!(breaker.success(Pass::Go), None);
+                assert_eq!(breaker.success(Pass::Go, now), None);
             }
         }
         let until = now + SECOND;
         assert_eq!(
             breaker.failure(Pass::Go, now, 1.0),
-            Some(Change::Opened { until })
+            Some(Change::Opened {
+                until,
+                by: OpenedBy::Failures
+            })
         );
         assert_eq!(breaker.permit(now), Permit::Wait(Some(until)));
         assert_eq!(breaker.next_probe(), Some(until));
@@ -235,14 +424,17 @@ mod tests {
     fn a_probe_that_succeeds_closes_it_and_the_row_starts_at_nought() {
         let (mut breaker, until) = opened(Instant::now());
         assert_eq!(breaker.permit(until), PROBE);
-        assert_eq!(breaker.success(Pass::Probe), Some(Change::Closed));
+        assert_eq!(breaker.success(Pass::Probe, until), Some(Change::Closed));
         assert_eq!(breaker.permit(until), GO);
         assert_eq!(breaker.next_probe(), None);
         // The next opening is a first one again.
         let expected = until + SECOND;
         assert_eq!(
             breaker.failure(Pass::Go, until, 1.0),
-            Some(Change::Opened { until: expected })
+            Some(Change::Opened {
+                until: expected,
+                by: OpenedBy::Failures
+            })
         );
     }
 
@@ -255,7 +447,10 @@ mod tests {
             until = now + seconds * SECOND;
             assert_eq!(
                 breaker.failure(Pass::Probe, now, 1.0),
-                Some(Change::Opened { until })
+                Some(Change::Opened {
+                    until,
+                    by: OpenedBy::Probe
+                })
             );
         }
     }
@@ -278,7 +473,10 @@ mod tests {
             let until = now + Duration::from_millis(millis);
             assert_eq!(
                 breaker.failure(Pass::Go, now, jitter),
-                Some(Change::Opened { until })
+                Some(Change::Opened {
+                    until,
+                    by: OpenedBy::Failures
+                })
             );
         }
     }
@@ -288,16 +486,16 @@ mod tests {
         let now = Instant::now();
         let (mut breaker, until) = opened(now);
         assert_eq!(breaker.failure(Pass::Go, now, 1.0), None);
-        assert_eq!(breaker.success(Pass::Go), None);
+        assert_eq!(breaker.success(Pass::Go, now), None);
         breaker.abandon(Pass::Go, now);
         assert_eq!(breaker.permit(now), Permit::Wait(Some(until)));
 
         assert_eq!(breaker.permit(until), PROBE);
         assert_eq!(breaker.failure(Pass::Go, until, 1.0), None);
-        assert_eq!(breaker.success(Pass::Go), None);
+        assert_eq!(breaker.success(Pass::Go, now), None);
         breaker.abandon(Pass::Go, until);
         assert_eq!(breaker.state(), BreakerState::HalfOpen);
-        assert_eq!(breaker.success(Pass::Probe), Some(Change::Closed));
+        assert_eq!(breaker.success(Pass::Probe, until), Some(Change::Closed));
     }
 
     #[test]
@@ -310,7 +508,10 @@ mod tests {
         let next = until + 2 * SECOND;
         assert_eq!(
             breaker.failure(Pass::Probe, until, 1.0),
-            Some(Change::Opened { until: next })
+            Some(Change::Opened {
+                until: next,
+                by: OpenedBy::Probe
+            })
         );
     }
 
@@ -320,12 +521,17 @@ mod tests {
             failures: 1,
             open_time: Duration::MAX,
             max_open_time: Duration::MAX,
+            window: Duration::MAX,
+            ..config()
         });
         let now = Instant::now();
         let until = now + LONGEST;
         assert_eq!(
             breaker.failure(Pass::Go, now, 1.0),
-            Some(Change::Opened { until })
+            Some(Change::Opened {
+                until,
+                by: OpenedBy::Failures
+            })
         );
     }
 

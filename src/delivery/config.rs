@@ -1,9 +1,12 @@
 //! What an operator can set for the lane of any exporter. These keys stand in the exporter's
 //! own table, beside those of its type.
 
+use std::fmt;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use crate::storage::Fsync;
 use crate::units::{self, ByteSize};
@@ -18,7 +21,8 @@ pub struct LaneConfig {
     #[serde(with = "units::duration")]
     pub timeout: Duration,
     /// How many attempts run at once.
-    pub max_in_flight: usize,
+    #[serde(deserialize_with = "in_flight")]
+    pub max_in_flight: InFlight,
     /// What waits for delivery.
     pub queue: QueueConfig,
     /// How requests are merged into one.
@@ -59,12 +63,77 @@ impl Default for LaneConfig {
         Self {
             required: true,
             timeout: Duration::from_secs(10),
-            max_in_flight: 8,
+            max_in_flight: InFlight::fixed(8),
             queue: QueueConfig::default(),
             batch: BatchConfig::default(),
             retry_on_failure: RetryConfig::default(),
             breaker: BreakerConfig::default(),
         }
+    }
+}
+
+/// `max_in_flight = 8`, `"adaptive"`, or `{ min = 1, max = 64 }`, which is adaptive too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct InFlight {
+    /// Where the limit begins, and the least that it comes down to.
+    pub min: usize,
+    /// The most that it grows to.
+    pub max: usize,
+}
+
+impl InFlight {
+    /// So many, whatever attempts tell.
+    pub const fn fixed(limit: usize) -> Self {
+        Self {
+            min: limit,
+            max: limit,
+        }
+    }
+
+    /// `"adaptive"`: the most is well below the 100 streams that gRPC servers allow a connection.
+    pub const ADAPTIVE: Self = Self { min: 1, max: 64 };
+}
+
+/// The bounds of `"adaptive"`, which a table may change.
+impl Default for InFlight {
+    fn default() -> Self {
+        Self::ADAPTIVE
+    }
+}
+
+/// Reads the three ways to write it.
+fn in_flight<'de, D: Deserializer<'de>>(deserializer: D) -> Result<InFlight, D::Error> {
+    deserializer.deserialize_any(InFlightVisitor)
+}
+
+struct InFlightVisitor;
+
+const WANTED_IN_FLIGHT: &str =
+    "a whole number, \"adaptive\", or a table such as { min = 1, max = 64 }";
+
+impl<'de> Visitor<'de> for InFlightVisitor {
+    type Value = InFlight;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(WANTED_IN_FLIGHT)
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<InFlight, E> {
+        match text {
+            "adaptive" => Ok(InFlight::ADAPTIVE),
+            _ => Err(E::custom(format_args!("wants {WANTED_IN_FLIGHT}"))),
+        }
+    }
+
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<InFlight, E> {
+        usize::try_from(number)
+            .map(InFlight::fixed)
+            .map_err(|_negative| E::custom(format_args!("wants {WANTED_IN_FLIGHT}")))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<InFlight, A::Error> {
+        InFlight::deserialize(MapAccessDeserializer::new(map))
     }
 }
 
@@ -220,6 +289,10 @@ pub struct RetryConfig {
     /// When a batch is given up, counted from its receipt; 0 is never.
     #[serde(with = "units::duration")]
     pub max_elapsed_time: Duration,
+    /// The most retries, as a share of successes; 0 sets no bound.
+    pub budget: f64,
+    /// Retries a second that the budget allows in any case.
+    pub budget_floor: u32,
 }
 
 impl Default for RetryConfig {
@@ -229,6 +302,8 @@ impl Default for RetryConfig {
             multiplier: 1.5,
             max_interval: Duration::from_secs(30),
             max_elapsed_time: Duration::ZERO,
+            budget: 0.0,
+            budget_floor: 10,
         }
     }
 }
@@ -237,8 +312,15 @@ impl Default for RetryConfig {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BreakerConfig {
-    /// Consecutive failures that open it; 0 switches the breaker off.
+    /// Consecutive failures that open it; 0: they do not.
     pub failures: u32,
+    /// The share of failures in `window` that opens it; 0: it does not.
+    pub failure_rate: f64,
+    /// How far back `failure_rate` looks.
+    #[serde(with = "units::duration")]
+    pub window: Duration,
+    /// With fewer attempts in `window`, `failure_rate` says nothing.
+    pub min_requests: u32,
     /// How long it stays open the first time; doubled with each failed probe, with jitter.
     #[serde(with = "units::duration")]
     pub open_time: Duration,
@@ -253,6 +335,9 @@ impl Default for BreakerConfig {
     fn default() -> Self {
         Self {
             failures: 5,
+            failure_rate: 0.5,
+            window: Duration::from_secs(10),
+            min_requests: 20,
             open_time: Duration::from_millis(250),
             max_open_time: Duration::from_secs(1),
         }

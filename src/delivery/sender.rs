@@ -7,17 +7,17 @@ use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 
 use super::backoff::Backoff;
-use super::bisection::Turn;
 use super::breaker::{Breaker, Change, Pass, Permit};
+use super::flight::{Flight, Landed};
 use super::lane::{Lane, Next};
+use super::limiter::{Limiter, Sample};
+use super::retry_budget::RetryBudget;
 use super::shipment::Shipment;
-use crate::batch::Batch;
 use crate::component::{Delivered, Exporter, Failure};
 use crate::shutdown::Drain;
-use crate::telemetry::lanes::Attempt;
 use crate::telemetry::ledger::Reason;
 use crate::telemetry::limited::Gate;
 
@@ -27,6 +27,8 @@ pub struct Sender {
     exporter: Arc<dyn Exporter>,
     breaker: Breaker,
     backoff: Backoff,
+    limiter: Limiter,
+    budget: Option<RetryBudget>,
     /// When the last attempt began.
     last: Option<Instant>,
     /// The destination asked for quiet until then.
@@ -38,6 +40,10 @@ pub struct Sender {
     /// Set when what is under way is to be given up.
     aborted: watch::Sender<bool>,
 }
+
+/// A retry that the budget does not grant asks again after this at the latest, and after half of
+/// it at the earliest.
+const PUT_OFF: Duration = Duration::from_secs(1);
 
 /// What traffic makes us say, once in ten seconds for each exporter: the next line says how many
 /// it stands for.
@@ -60,20 +66,15 @@ impl Default for Said {
     }
 }
 
-/// An attempt that is over.
-struct Landed {
-    shipment: Shipment,
-    pass: Pass,
-    attempt: Attempt,
-    outcome: Result<Delivered, Failure>,
-    turn: Option<Turn>,
-}
-
 impl Sender {
     /// The sender of `lane`, by way of `exporter`.
     pub fn new(lane: Arc<Lane>, exporter: Arc<dyn Exporter>) -> Self {
+        let limiter = Limiter::new(lane.config.max_in_flight);
+        lane.stats.set_in_flight_limit(limiter.limit());
         Self {
             breaker: Breaker::new(&lane.config.breaker),
+            limiter,
+            budget: RetryBudget::new(&lane.config.retry_on_failure),
             backoff: Backoff::new(&lane.config.retry_on_failure),
             lane,
             exporter,
@@ -130,7 +131,7 @@ impl Sender {
 
     /// Starts an attempt if anything can be sent now.
     fn step(&mut self, now: Instant, draining: bool) -> Step {
-        if self.flights.len() >= self.lane.config.max_in_flight {
+        if self.flights.len() >= self.limiter.limit() {
             return Step::Wait(None);
         }
         match self.lane.next(now, self.last, draining) {
@@ -146,6 +147,9 @@ impl Sender {
             Permit::Wait(until) => return Step::Wait(until),
         };
         match self.lane.take(now) {
+            Some(shipment) if !draining && self.exceeds_budget(&shipment, pass, now) => {
+                self.put_off(shipment, pass, now);
+            }
             Some(shipment) => {
                 self.last = Some(now);
                 self.fly(shipment, pass);
@@ -156,61 +160,95 @@ impl Sender {
         Step::Flown
     }
 
+    /// The probe needs no budget: it is what tells that the others may go.
+    fn exceeds_budget(&mut self, shipment: &Shipment, pass: Pass, now: Instant) -> bool {
+        let is_bound = shipment.attempts > 0 && pass == Pass::Go;
+        let budget = self.budget.as_mut().filter(|_| is_bound);
+        budget.is_some_and(|budget| !budget.withdraw(now))
+    }
+
+    fn put_off(&mut self, mut shipment: Shipment, pass: Pass, now: Instant) {
+        self.breaker.abandon(pass, now);
+        self.lane.stats.put_off_retry();
+        shipment.due = now + PUT_OFF.mul_f64(0.5 + 0.5 * rand::random::<f64>());
+        self.lane.put_back(shipment);
+    }
+
     fn fly(&mut self, shipment: Shipment, pass: Pass) {
-        let exporter = Arc::clone(&self.exporter);
-        let mut aborted = self.aborted.subscribe();
-        let limit = self.lane.config.timeout;
-        let attempt = self.lane.stats.attempt(shipment.attempts > 0);
         let turn = shipment.turn();
-        self.flights.push(Box::pin(async move {
-            let outcome = tokio::select! {
-                outcome = try_once(exporter.as_ref(), &shipment.batch, limit) => outcome,
-                _ = aborted.wait_for(|aborted| *aborted) => Err(Failure::Retryable {
-                    after: None,
-                    cause: "given up at the shutdown deadline".to_owned(),
-                }),
-            };
-            Landed {
-                shipment,
-                pass,
-                attempt,
-                outcome,
-                turn,
-            }
-        }));
+        let flight = Flight {
+            attempt: self.lane.stats.attempt(shipment.attempts > 0),
+            shipment,
+            pass,
+            turn,
+            timeout: self.lane.config.timeout,
+        };
+        let (exporter, aborted) = (Arc::clone(&self.exporter), self.aborted.subscribe());
+        self.flights.push(Box::pin(flight.fly(exporter, aborted)));
     }
 
     fn land(&mut self, landed: Landed) {
+        let now = Instant::now();
         let flowing = landed.outcome.is_ok();
+        self.learn(&landed, now);
         let Landed {
             shipment,
             pass,
             attempt,
             outcome,
             turn,
+            hasty,
+            ..
         } = landed;
         drop(turn);
         match outcome {
             Ok(Delivered { rejected }) => {
                 attempt.succeeded(shipment.batch.bytes() as u64);
-                let change = self.breaker.success(pass);
+                let change = self.breaker.success(pass, now);
                 self.tell(change);
                 self.delivered(shipment, rejected);
             }
             Err(Failure::Permanent { cause }) => {
                 attempt.failed(&cause);
                 // It answers, so it is there: what is wrong is the request.
-                let change = self.breaker.success(pass);
+                let change = self.breaker.success(pass, now);
                 self.tell(change);
                 self.refused(shipment, &cause);
             }
             Err(Failure::Retryable { after, cause }) => {
                 attempt.failed(&cause);
-                self.failed(shipment, pass, after, &cause);
+                if hasty {
+                    self.breaker.abandon(pass, now);
+                } else {
+                    let change = self.breaker.failure(pass, now, rand::random());
+                    self.tell(change);
+                }
+                self.failed(shipment, after, &cause);
             }
         }
         self.show_breaker();
         self.lane.set_flowing(flowing);
+    }
+
+    /// What the limit and the budget make of it. A refusal for good comes sooner than a success
+    /// would have, and an attempt that was cut short later: neither is a measure.
+    fn learn(&mut self, landed: &Landed, now: Instant) {
+        let failed = match &landed.outcome {
+            Ok(_) => false,
+            Err(Failure::Retryable { .. }) if !landed.hasty => true,
+            Err(_) => return,
+        };
+        if let Some(budget) = self.budget.as_mut().filter(|_| !failed) {
+            budget.deposit();
+        }
+        let sample = Sample {
+            latency: landed.latency,
+            bytes: landed.shipment.batch.bytes(),
+            in_flight: self.flights.len() + 1,
+            failed,
+        };
+        self.limiter.landed(now, sample);
+        self.lane.stats.set_in_flight_limit(self.limiter.limit());
     }
 
     fn delivered(&mut self, shipment: Shipment, rejected: u64) {
@@ -259,7 +297,7 @@ impl Sender {
         self.lane.give_up(&batch, receipt, reason, cause);
     }
 
-    fn failed(&mut self, mut shipment: Shipment, pass: Pass, after: Option<Duration>, cause: &str) {
+    fn failed(&mut self, mut shipment: Shipment, after: Option<Duration>, cause: &str) {
         let now = Instant::now();
         if let Some(repeated) = self.said.failed.pass() {
             tracing::warn!(
@@ -270,8 +308,6 @@ impl Sender {
                 "an attempt failed and will be repeated"
             );
         }
-        let change = self.breaker.failure(pass, now, rand::random());
-        self.tell(change);
         if let Some(after) = after {
             let until = now + after;
             self.paused = self.paused.max(Some(until));
@@ -306,11 +342,15 @@ impl Sender {
                 exporter = %self.lane.name,
                 "breaker closed: the destination takes requests again"
             ),
-            Some(Change::Opened { until }) => tracing::warn!(
-                exporter = %self.lane.name,
-                probe_in = ?until.saturating_duration_since(Instant::now()),
-                "breaker open: no requests are sent until the next probe"
-            ),
+            Some(Change::Opened { until, by }) => {
+                self.lane.stats.breaker_opened(by);
+                tracing::warn!(
+                    exporter = %self.lane.name,
+                    by = by.name(),
+                    probe_in = ?until.saturating_duration_since(Instant::now()),
+                    "breaker open: no requests are sent until the next probe"
+                );
+            }
         }
     }
 
@@ -356,20 +396,6 @@ enum Step {
     Empty,
     /// Nothing can be sent before this, or before something lands.
     Wait(Option<Instant>),
-}
-
-async fn try_once(
-    exporter: &dyn Exporter,
-    batch: &Batch,
-    limit: Duration,
-) -> Result<Delivered, Failure> {
-    match timeout(limit, exporter.export(batch)).await {
-        Ok(outcome) => outcome,
-        Err(_elapsed) => Err(Failure::Retryable {
-            after: None,
-            cause: format!("no answer within {limit:?}"),
-        }),
-    }
 }
 
 #[cfg(test)]

@@ -60,6 +60,9 @@ impl Shipment {
             whole.batch.items += batch.items;
             whole.batch.reservations.extend(batch.reservations);
             whole.batch.encoded = None;
+            // The client that waits the shortest must have its answer in time.
+            let deadlines = [whole.batch.deadline, batch.deadline];
+            whole.batch.deadline = deadlines.into_iter().flatten().min();
             whole.receipt.merge(receipt);
             whole.rooms.push(room);
         }

@@ -1,4 +1,4 @@
-//! The signals that ask us to stop.
+//! The signals that ask us to stop, or to let another process take over.
 
 use std::fmt;
 use std::io;
@@ -21,6 +21,15 @@ impl fmt::Display for StopSignal {
             Self::Interrupt => "SIGINT",
         })
     }
+}
+
+/// What a signal asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// To stop.
+    Stop(StopSignal),
+    /// To start the program anew and hand over to it: SIGUSR2.
+    Upgrade,
 }
 
 /// SIGTERM and SIGINT. They no longer end the process from the moment that this is made.
@@ -49,6 +58,61 @@ impl StopSignals {
     }
 }
 
+/// Those, and SIGUSR2, for a process that others can take over from.
+#[derive(Debug)]
+pub struct Signals {
+    stop: StopSignals,
+    upgrade: Signal,
+}
+
+impl Signals {
+    /// Takes all three over. Must be called within a runtime; fails only if the system refuses.
+    pub fn install() -> io::Result<Self> {
+        Ok(Self {
+            stop: StopSignals::install()?,
+            upgrade: signal(SignalKind::user_defined2())?,
+        })
+    }
+
+    /// Waits for the next of them. Cancel-safe.
+    pub async fn next(&mut self) -> Wish {
+        tokio::select! {
+            signal = self.stop.next() => Wish::Stop(signal),
+            _ = self.upgrade.recv() => Wish::Upgrade,
+        }
+    }
+
+    /// Waits for the next that asks to stop; a second one may be waited for, to stop at once.
+    /// Who asks for an upgrade meanwhile is told in the log that there will be none, and why.
+    /// Cancel-safe.
+    pub async fn stop(&mut self, why_no_upgrade: &str) -> StopSignal {
+        loop {
+            match self.next().await {
+                Wish::Stop(signal) => return signal,
+                Wish::Upgrade => tracing::warn!("SIGUSR2: refused: {why_no_upgrade}"),
+            }
+        }
+    }
+}
+
+/// Asks another process for an upgrade.
+///
+/// # Errors
+/// The kernel's: there is no such process, or it is somebody else's.
+pub fn ask_for_upgrade(pid: u32) -> io::Result<()> {
+    // 0 and what is above would be groups of processes.
+    let pid = i32::try_from(pid).ok().filter(|pid| *pid > 0);
+    let pid = pid.ok_or(io::ErrorKind::InvalidInput)?;
+    #[expect(unsafe_code, reason = "std sends no signals but SIGKILL, to children")]
+    // SAFETY: takes two numbers and touches no memory of ours.
+    let sent = unsafe { libc::kill(pid, libc::SIGUSR2) };
+    if sent == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -61,11 +125,27 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn both_signals_are_told_apart_and_do_not_end_the_process() {
-        let mut signals = StopSignals::install().unwrap();
+    async fn signals_are_told_apart_and_do_not_end_the_process() {
+        let mut signals = Signals::install().unwrap();
         raise("-TERM").await;
-        assert_eq!(signals.next().await, StopSignal::Terminate);
+        assert_eq!(signals.next().await, Wish::Stop(StopSignal::Terminate));
         raise("-INT").await;
-        assert_eq!(signals.next().await, StopSignal::Interrupt);
+        assert_eq!(signals.next().await, Wish::Stop(StopSignal::Interrupt));
+        ask_for_upgrade(std::process::id()).unwrap();
+        assert_eq!(signals.next().await, Wish::Upgrade);
+        // One that comes at the wrong time does not stop us.
+        let mut stop = Box::pin(signals.stop("not now"));
+        ask_for_upgrade(std::process::id()).unwrap();
+        assert!(futures_util::poll!(&mut stop).is_pending());
+        raise("-TERM").await;
+        assert_eq!(stop.await, StopSignal::Terminate);
+    }
+
+    #[test]
+    fn groups_and_processes_that_are_not_there_are_refused() {
+        let kind = |pid| ask_for_upgrade(pid).unwrap_err().kind();
+        assert_eq!(kind(0), io::ErrorKind::InvalidInput);
+        assert_eq!(kind(u32::MAX), io::ErrorKind::InvalidInput);
+        assert_ne!(kind(i32::MAX.unsigned_abs()), io::ErrorKind::InvalidInput);
     }
 }

@@ -3,12 +3,15 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream, lookup_host};
 use tokio::time::{Instant, sleep};
 use tracing::warn;
+
+use super::inherited::{self, Sockets};
 
 /// Connections that the kernel holds while we are busy. It takes no more than
 /// `net.core.somaxconn`.
@@ -83,7 +86,20 @@ impl Listener {
     /// # Errors
     /// The endpoint cannot be read, looked up or bound; see [`ListenError`].
     pub async fn bind(endpoint: &str, owner: &str) -> Result<Self, ListenError> {
-        match bind(endpoint).await {
+        Self::open(endpoint, owner, &mut Sockets::default()).await
+    }
+
+    /// The same, but a socket that was inherited for this endpoint is used instead: clients have
+    /// found it open all the time.
+    ///
+    /// # Errors
+    /// As for [`Listener::bind`].
+    pub async fn open(
+        endpoint: &str,
+        owner: &str,
+        sockets: &mut Sockets,
+    ) -> Result<Self, ListenError> {
+        match open(endpoint, owner, sockets).await {
             Ok(tcp) => Ok(Self {
                 tcp,
                 owner: owner.to_owned(),
@@ -105,6 +121,14 @@ impl Listener {
         self.tcp.local_addr()
     }
 
+    /// A second descriptor of the same socket: as long as it is open, clients are not refused.
+    ///
+    /// # Errors
+    /// No descriptor is free.
+    pub fn duplicate(&self) -> io::Result<OwnedFd> {
+        self.tcp.as_fd().try_clone_to_owned()
+    }
+
     /// The next connection, with Nagle's algorithm switched off, and with the kernel looking
     /// after peers that went away without a word. Whatever fails is tried again:
     /// at once where a connection was lost before we came to it, else after a pause, with a log
@@ -119,7 +143,7 @@ impl Listener {
     }
 }
 
-async fn bind(endpoint: &str) -> io::Result<TcpListener> {
+async fn open(endpoint: &str, owner: &str, sockets: &mut Sockets) -> io::Result<TcpListener> {
     let is_host_and_port = endpoint
         .rsplit_once(':')
         .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
@@ -128,6 +152,12 @@ async fn bind(endpoint: &str) -> io::Result<TcpListener> {
     }
     let mut addresses: Vec<SocketAddr> = lookup_host(endpoint).await?.collect();
     addresses.sort_by_key(SocketAddr::is_ipv6);
+    if let Some(socket) = sockets.take(owner, &addresses) {
+        let listener = TcpListener::from_std(inherited::prepare(socket)?)?;
+        let address = listener.local_addr()?;
+        tracing::info!("{owner}: listening on {address}, a socket that was inherited");
+        return Ok(listener);
+    }
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for address in addresses {
         match bind_to(address) {

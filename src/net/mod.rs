@@ -4,6 +4,8 @@ pub mod channel;
 pub mod compression;
 pub mod corked;
 pub mod dial;
+pub mod handover;
+pub mod inherited;
 pub mod listen;
 pub mod pool;
 pub mod serve;

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::header::CONNECTION;
+use http::{HeaderValue, Request, Response, Version};
 use http_body::Body;
 use hyper::body::Incoming;
-use hyper::service::Service;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::TokioExecutor;
 use hyper_util::server::conn::auto::Builder;
 use tokio::net::TcpStream;
@@ -41,6 +42,12 @@ pub struct Traffic {
     under_way: AtomicUsize,
     /// Whether a request has ever come.
     spoke: AtomicBool,
+    /// Whether the peer speaks HTTP/2, which has a goodbye that no request can cross.
+    multiplexed: AtomicBool,
+    /// The connection is asked to go.
+    leaving: AtomicBool,
+    /// Told of each request from then on.
+    spoke_again: Notify,
 }
 
 /// A request that is under way until this is dropped.
@@ -55,6 +62,9 @@ impl Traffic {
     ) -> impl Future<Output = F::Output> + use<F> {
         self.spoke.store(true, Ordering::Relaxed);
         self.under_way.fetch_add(1, Ordering::Relaxed);
+        if self.leaving.load(Ordering::Relaxed) {
+            self.spoke_again.notify_one();
+        }
         let under_way = UnderWay(Arc::clone(self));
         async move {
             let answer = answer.await;
@@ -79,6 +89,17 @@ impl Traffic {
         self.under_way.load(Ordering::Relaxed) == 0
     }
 
+    /// HTTP/1.1 has no goodbye: closing a connection that is idle races with a request that is on
+    /// its way already, and some clients (Go) give that up. So it may speak once more, and is
+    /// closed by the answer.
+    async fn last_request(&self) {
+        self.leaving.store(true, Ordering::Relaxed);
+        if self.is_idle() && !self.multiplexed.load(Ordering::Relaxed) {
+            // Silent for so long, it will hardly speak in the very moment that it is closed.
+            let _silent = timeout(LAST_CHANCE, self.spoke_again.notified()).await;
+        }
+    }
+
     /// Waits until no request was under way at the end of a period of this length.
     async fn rest(&self, period: Duration) {
         loop {
@@ -99,6 +120,9 @@ impl Drop for UnderWay {
 /// How long a connection without a request under way has to say goodbye. One that never spoke,
 /// such as a probe that only connects, would not notice that it is asked to.
 const SHORT_GRACE: Duration = Duration::from_secs(1);
+
+/// How long an idle HTTP/1.1 connection has for one more request when we stop.
+const LAST_CHANCE: Duration = Duration::from_secs(2);
 
 /// The places for connections on one listener.
 struct Places {
@@ -147,17 +171,20 @@ where
         wanted: Notify::new(),
     });
     loop {
-        let accepted = async {
-            // Only who has come may ask others for their place.
-            let (stream, peer) = listener.accept().await;
-            (places.take().await, stream, peer)
-        };
-        let (place, stream, peer) = tokio::select! {
-            accepted = accepted => accepted,
+        let (stream, peer) = tokio::select! {
+            accepted = listener.accept() => accepted,
             _ = drain.begun() => return,
+        };
+        // Only who has come may ask others for their place; and who has come is served, even if
+        // we stop before there is one.
+        let place = tokio::select! {
+            place = places.take() => place,
+            _ = drain.begun() => None,
         };
         let traffic = Arc::<Traffic>::default();
         let (builder, service) = open(peer, Arc::clone(&traffic));
+        let only_http2 = !builder.is_http1_available();
+        traffic.multiplexed.store(only_http2, Ordering::Relaxed);
         let stay = Stay {
             limits: limits.clone(),
             traffic,
@@ -192,6 +219,7 @@ where
         places,
         mut drain,
     } = stay;
+    let service = closing_when_asked(service, &traffic);
     let connection = builder.serve_connection(Corked::new(stream), service);
     tokio::pin!(connection);
     let old = replace_at(limits.max_age);
@@ -201,13 +229,21 @@ where
             None => std::future::pending().await,
         }
     };
-    let leaves_by = tokio::select! {
+    let (leaves_by, politely) = tokio::select! {
         ended = connection.as_mut() => return log(ended),
-        () = old_age => Some(limits.grace),
-        () = traffic.silence(limits.patience) => Some(limits.grace),
-        () = places.asked_for(&traffic) => Some(limits.grace),
-        _ = drain.begun() => None,
+        () = old_age => (Some(limits.grace), true),
+        () = traffic.silence(limits.patience) => (Some(limits.grace), false),
+        // Others wait for it.
+        () = places.asked_for(&traffic) => (Some(limits.grace), false),
+        _ = drain.begun() => (None, true),
     };
+    if politely {
+        tokio::select! {
+            ended = connection.as_mut() => return log(ended),
+            () = traffic.last_request() => {}
+            () = drain.over() => {}
+        }
+    }
     connection.as_mut().graceful_shutdown();
     let grace = async {
         match leaves_by {
@@ -222,6 +258,35 @@ where
         () = grace => {}
         () = drain.over() => {}
     }
+}
+
+/// The same service; on a connection that is asked to go, answers of HTTP/1.1 say that they are
+/// the last.
+fn closing_when_asked<S, B>(
+    service: S,
+    traffic: &Arc<Traffic>,
+) -> impl Service<Request<Incoming>, Response = Response<B>, Error = S::Error, Future: Send> + use<S, B>
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Future: Send> + 'static,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    B: Body,
+{
+    let traffic = Arc::clone(traffic);
+    service_fn(move |request: Request<Incoming>| {
+        let closes = (request.version() < Version::HTTP_2).then(|| Arc::clone(&traffic));
+        if closes.is_none() {
+            traffic.multiplexed.store(true, Ordering::Relaxed);
+        }
+        let answer = service.call(request);
+        async move {
+            let mut answer = answer.await?;
+            if closes.is_some_and(|traffic| traffic.leaving.load(Ordering::Relaxed)) {
+                let close = HeaderValue::from_static("close");
+                answer.headers_mut().insert(CONNECTION, close);
+            }
+            Ok(answer)
+        }
+    })
 }
 
 fn log<E: fmt::Display>(ended: Result<(), E>) {

@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use crate::component::Processor;
 use crate::delivery::lane::Lane;
+use crate::processors::fault::Fault;
 
 pub mod fan_out;
+mod faults;
 pub mod route;
 pub mod worker;
 
@@ -15,6 +17,8 @@ pub struct Pipeline {
     pub name: String,
     /// What its batches pass through, in order.
     pub processors: Vec<Box<dyn Processor>>,
+    /// Faults that are injected behind them.
+    pub faults: Vec<Arc<Fault>>,
     /// Where its batches go, all at once.
     pub lanes: Vec<Arc<Lane>>,
 }

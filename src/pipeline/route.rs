@@ -7,7 +7,7 @@ use futures_util::FutureExt;
 use tokio::time::{Instant, timeout_at};
 
 use super::worker::{self, Prepared};
-use super::{Pipeline, fan_out};
+use super::{Pipeline, fan_out, faults};
 use crate::budget::{Budget, Reservation};
 use crate::delivery::config::WhenFull;
 use crate::host::workers::Workers;
@@ -84,8 +84,10 @@ impl Route {
         }
         let (bytes, priority) = (prepared.bytes(), prepared.priority);
         pay(&budget, &mut prepared.reservation, bytes, deadline).await?;
-        let taken = fan_out::offer(prepared.into_branches(), deadline, self.acknowledge).await?;
+        let (branches, lost) = faults::strike(prepared.into_branches(), deadline).await?;
+        let taken = fan_out::offer(branches, deadline, self.acknowledge).await?;
         self.ledger.receive(signal, accepted.items);
+        lost.count(&self.ledger);
         if let Some(priorities) = &self.priorities {
             priorities.accepted(signal, priority, accepted.items);
         }

@@ -239,6 +239,7 @@ mod tests {
         Arc::new(Pipeline {
             name: "p".to_owned(),
             processors,
+            faults: Vec::new(),
             lanes: Vec::new(),
         })
     }

@@ -8,6 +8,7 @@ use crate::component::Processor;
 mod action;
 pub mod attributes;
 mod edit_attributes;
+pub mod fault;
 pub mod resource;
 
 pub use action::ActionConfig;
@@ -20,15 +21,21 @@ pub enum ProcessorConfig {
     Resource(resource::ResourceConfig),
     /// Changes the attributes of spans, log records and data points.
     Attributes(attributes::AttributesConfig),
+    /// Injects faults, for rehearsals.
+    Fault(fault::FaultConfig),
 }
 
 impl ProcessorConfig {
     /// Every `type` there is, with a line on what it is for.
-    pub const TYPES: [(&'static str, &'static str); 2] = [
+    pub const TYPES: [(&'static str, &'static str); 3] = [
         ("resource", "changes the attributes of resources"),
         (
             "attributes",
             "changes the attributes of spans, log records and data points",
+        ),
+        (
+            "fault",
+            "delays, refuses or loses requests, to rehearse outages",
         ),
     ];
 
@@ -40,6 +47,7 @@ impl ProcessorConfig {
         Some(match kind {
             "resource" => resource::ResourceConfig::deserialize(table).map(Self::Resource),
             "attributes" => attributes::AttributesConfig::deserialize(table).map(Self::Attributes),
+            "fault" => fault::FaultConfig::deserialize(table).map(Self::Fault),
             _ => return None,
         })
     }
@@ -56,6 +64,8 @@ pub fn build_chain<'a>(
         match config {
             ProcessorConfig::Resource(config) => edits.then_resources(&config.attributes),
             ProcessorConfig::Attributes(config) => edits.then_items(&config.actions),
+            // It neither changes anything nor returns at once: the pipeline asks it by itself.
+            ProcessorConfig::Fault(_) => {}
         }
     }
     if edits.is_empty() {

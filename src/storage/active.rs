@@ -12,8 +12,13 @@ use std::sync::Arc;
 use std::time::SystemTime;
 use std::time::UNIX_EPOCH;
 
+use bytes::Bytes;
+
+use super::NewRecord;
 use super::StorageError;
 use super::Tally;
+use super::crypt::Cipher;
+use super::crypt::TAG_LEN;
 use super::error::failed;
 use super::format;
 use super::format::Header;
@@ -39,6 +44,7 @@ pub(super) struct Active {
     /// What its file takes.
     pub(super) file_bytes: u64,
     pub(super) codec: Codec,
+    cipher: Option<Cipher>,
     tally: Tally,
     /// The header, until it is written.
     header: Vec<u8>,
@@ -53,21 +59,31 @@ impl Active {
         let path = log.path_of(first);
         let file = create(&path).map_err(|e| failed("create", &path, &e))?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let salt = rand::random();
+        let key = log.engine.keys.first().cloned().map(Arc::new);
+        let seed = 0;
+        let mut codec = Codec { seed, salt, key };
+        let cipher = codec.cipher()?;
         let header = Header {
             first,
             created_ms: now.map_or(0, |now| u64::try_from(now.as_millis()).unwrap_or(0)),
-            salt: rand::random(),
-            key_id: String::new(),
-            key_check: [0; 8],
+            salt,
+            key_id: codec
+                .key
+                .as_ref()
+                .map_or_else(String::new, |key| key.id.clone()),
+            key_check: cipher.as_ref().map_or([0; 8], |cipher| cipher.check),
         };
         let (header, seed) = header.encode();
+        codec.seed = seed;
         Ok(Self {
             file: Arc::new(file),
             first,
             begin: header.len() as u64,
             end: header.len() as u64,
             file_bytes: 0,
-            codec: Codec { seed },
+            codec,
+            cipher,
             tally: Tally::default(),
             header,
         })
@@ -83,16 +99,29 @@ impl Active {
         self.file.metadata().is_ok_and(|meta| meta.nlink() > 0)
     }
 
+    /// Whether it can be written on: it has its name, and ends where we left it.
+    pub(super) fn is_sound(&self) -> bool {
+        let sound = |meta: fs::Metadata| meta.nlink() > 0 && meta.len() == self.file_bytes;
+        self.file.metadata().is_ok_and(sound)
+    }
+
     /// Takes from `left` what goes into this segment with one write.
     pub(super) fn plan(&self, left: &mut VecDeque<Append>, segment_bytes: u64) -> Plan {
         let mut group = Vec::new();
         let mut heads = Vec::new();
         let mut end = self.end;
         while end < segment_bytes && group.len() < MAX_GROUP {
-            let Some(append) = left.pop_front() else {
+            let Some(mut append) = left.pop_front() else {
                 break;
             };
-            let head = self.head(&append, self.next_seq() + heads.len() as u64);
+            let seq = self.next_seq() + heads.len() as u64;
+            let head = match self.head(&mut append.record, seq) {
+                Ok(head) => head,
+                Err(error) => {
+                    drop(append.done.send(Err(error)));
+                    continue;
+                }
+            };
             end += u64::from(head.len);
             heads.push(head);
             group.push(append);
@@ -100,12 +129,13 @@ impl Active {
         (group, heads, end >= segment_bytes)
     }
 
-    fn head(&self, append: &Append, seq: u64) -> RecordHead {
-        let record = &append.record;
-        let body: usize = record.body.iter().map(bytes::Bytes::len).sum();
+    /// What stands before the record, which is encrypted if it is to be.
+    fn head(&self, record: &mut NewRecord, seq: u64) -> Result<RecordHead, StorageError> {
+        let body: usize = record.body.iter().map(Bytes::len).sum();
+        let tag = if self.cipher.is_some() { TAG_LEN } else { 0 };
         let len = |len: usize| u32::try_from(len).unwrap_or(u32::MAX);
         let mut head = RecordHead {
-            len: len(RECORD_LEN + record.head.len() + body),
+            len: len(RECORD_LEN + record.head.len() + body + tag),
             crc: 0,
             seq,
             weight: record.weight,
@@ -113,13 +143,16 @@ impl Active {
             kind: record.kind,
             footer: false,
         };
+        if let Some(cipher) = &self.cipher {
+            cipher.seal(&head, record)?;
+        }
         let mut hasher = crc32fast::Hasher::new_with_initial(head.checksum(self.codec.seed));
         hasher.update(&record.head);
         for chunk in &record.body {
             hasher.update(chunk);
         }
         head.crc = hasher.finalize();
-        head
+        Ok(head)
     }
 
     /// Writes them, and the footer after them where that `seals` it. On an error the file may
@@ -162,7 +195,10 @@ impl Active {
         let cut = if self.tally.records == 0 {
             fs::remove_file(path)
         } else {
-            self.file.set_len(self.end)
+            match self.file.metadata() {
+                Ok(meta) if meta.len() > self.end => self.file.set_len(self.end),
+                result => result.map(drop),
+            }
         };
         if let Err(error) = cut {
             tracing::debug!("{} is not cut back: {error}", path.display());

@@ -10,6 +10,8 @@ use std::sync::PoisonError;
 use std::sync::Weak;
 use std::time::Duration;
 
+use super::StorageOptions;
+use super::crypt::Key;
 use super::log::LogCore;
 use super::log::lock;
 use super::sync::Syncs;
@@ -23,6 +25,7 @@ const NAP: Duration = Duration::from_millis(5);
 pub(super) struct Engine {
     pub(super) directory: PathBuf,
     pub(super) sync_interval: Duration,
+    pub(super) keys: Vec<Key>,
     pub(super) logs: Mutex<HashMap<String, Weak<LogCore>>>,
     work: Mutex<Work>,
     wake: Condvar,
@@ -62,10 +65,11 @@ pub(super) struct Turn {
 }
 
 impl Engine {
-    pub(super) fn new(directory: PathBuf, sync_interval: Duration) -> Self {
+    pub(super) fn new(options: StorageOptions) -> Self {
         Self {
-            directory,
-            sync_interval,
+            directory: options.directory,
+            sync_interval: options.sync_interval,
+            keys: options.keys,
             logs: Mutex::default(),
             work: Mutex::default(),
             wake: Condvar::new(),

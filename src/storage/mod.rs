@@ -1,4 +1,92 @@
 //! The segmented log on disk. It knows records of bytes, nothing of telemetry.
+//!
+//! # Format, version 1
+//! Integers are little-endian. A storage directory holds
+//!
+//! ```text
+//! lock                                  flocked while in use; the holder's process id
+//! quarantine/LOG-NNNNNNNNNNNNNNNN.seg   damaged segments, for people: nothing here is read again
+//! LOG/NNNNNNNNNNNNNNNN.seg              segments, named after their first record's sequence
+//!                                       number in hexadecimal (LOG may be several folders deep)
+//! LOG/settled                           which records of the segments that exist are settled
+//! ```
+//!
+//! **A segment** is a header, records, and a footer once it is sealed. It is only ever appended
+//! to, by the process that created it, and sealed when it has 4 MiB (or an eighth of the log's
+//! room, if that is less); the record that crosses that line is in it in full.
+//!
+//! ```text
+//! header    0  8  "otlpdseg"
+//!           8  2  format version: 1
+//!          10  2  size of the header: 64 and the key id
+//!          12  1  encryption: 0 none, 1 AES-256-GCM
+//!          13  1  length of the key id, up to 64
+//!          14  2  0
+//!          16  8  sequence number of the first record
+//!          24  8  when it was begun, milliseconds since 1970
+//!          32 16  salt, random
+//!          48  8  key check (0 without encryption)
+//!          56  4  0
+//!          60  4  CRC-32 of bytes 0 to 59 and the key id: the seed
+//!          64     key id
+//! record    0  4  length, these 32 bytes included
+//!           4  4  CRC-32 of bytes 0 to 31 (these four as 0), head and body, begun with the seed
+//!           8  8  sequence number: its predecessor's and one
+//!          16  8  weight
+//!          24  4  length of the head
+//!          28  1  kind, 0 to 7
+//!          29  1  0 record, 1 footer
+//!          30  2  0
+//!          32     head, body
+//! footer          a record of 112 bytes: its sequence number is the one after the last; its head
+//!                 is the number of records, their bytes, and their weights by kind, 8 bytes each
+//! ```
+//!
+//! CRC-32 is that of IEEE 802.3, as zlib has it. The seed binds records to their segment: bytes of
+//! another file, or of an older one, in this file's place are damage, however well-formed.
+//!
+//! **Encryption.** Head and body of a record are one AES-256-GCM ciphertext with its tag of 16
+//! bytes at the end; the nonce is 4 zeros and the sequence number, big-endian; the 32 bytes before
+//! them (checksum as 0) are authenticated with them. The key is HKDF-SHA256 of the secret, with the
+//! salt as salt and `otlpd segment 1: records` as info; the first 8 bytes for `otlpd segment 1:
+//! check` are the key check. Lengths, kinds, weights and footers are legible.
+//!
+//! **`settled`** has 16 bytes for each run of settled records: the first's sequence number (8), how
+//! many (4), and the CRC-32 of these, begun with the segment's seed (4). A run whose checksum is
+//! not that of a segment there is means nothing. It is written anew (`settled.new`, then renamed)
+//! at each start, and at 1 MiB or twice the size that it then had.
+//!
+//! **Versions.** In all versions the magic, the version, the header's size and the header's
+//! checksum are where they are. A whole header of a later version is an error at the start, not
+//! damage; whoever raises the version keeps the reader of this one.
+//!
+//! # What a start does
+//! 1. Each segment's header and footer are read. A file that ends within its header is removed; one
+//!    whose header is damaged goes to the quarantine. A key that is missing, or has another secret,
+//!    is an error before anything is changed.
+//! 2. `settled` is read.
+//! 3. A segment with a footer and nothing settled is not read further; wholly settled, it is
+//!    removed. Any other is read in full: those without a footer (which a crash leaves, one for a
+//!    log), and those settled in part (what was in flight).
+//! 4. A record that the end of an unsealed file cuts short, or zeros there, is a torn write: cut
+//!    off. Anything else that is not a right record is damage: the file is copied to the
+//!    quarantine, reading goes on at the next right record. What was read then gets its footer.
+//!
+//! Every later read checks the checksum as well. Damage found then puts the file into the
+//! quarantine (as a second name of it, or a copy); the records around it are delivered; those not
+//! found are counted in [`Page::lost`].
+//!
+//! # What can be lost
+//! | | the process is killed | the machine loses power |
+//! |---|---|---|
+//! | [`Fsync::Always`] | nothing that was acknowledged | nothing that was acknowledged |
+//! | [`Fsync::Interval`] | nothing that was acknowledged | the last `sync_interval`, and a sync's time |
+//! | [`Fsync::Never`] | nothing that was acknowledged | what the kernel had not written (about 30 s) |
+//!
+//! What is repeated: a settlement is written within 5 ms, or with the next append if that comes
+//! before, and synced within `sync_interval` (never, with `Never`). A segment is unlinked only when
+//! all of it is settled and nothing more is written to it, its settlements need not be on disk for
+//! that. So a kill repeats what was in flight, and what was settled in its last 5 ms.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,11 +98,15 @@ use smallvec::SmallVec;
 
 use crate::budget::Budget;
 
+pub use crypt::Key;
+
 mod active;
 mod bits;
+mod crypt;
 mod engine;
 mod error;
 mod format;
+pub mod inspect;
 mod lock;
 mod log;
 mod reader;
@@ -22,6 +114,7 @@ mod recovery;
 mod scan;
 mod segment;
 mod settle;
+mod survey;
 mod sync;
 mod threads;
 mod writer;
@@ -41,6 +134,9 @@ pub struct StorageOptions {
     pub directory: PathBuf,
     /// The longest that what was written stays unsynced, with [`Fsync::Interval`].
     pub sync_interval: Duration,
+    /// What records are encrypted with: the first for what is written, all for what is read. None
+    /// if they are not encrypted.
+    pub keys: Vec<Key>,
 }
 
 /// When what was written is synced to the disk itself.
@@ -128,17 +224,6 @@ pub struct Tally {
     pub bytes: u64,
     /// Their weights, by kind.
     pub weight: [u64; 8],
-}
-
-impl Tally {
-    /// Adds the counts of another.
-    pub fn add(&mut self, other: &Self) {
-        self.records += other.records;
-        self.bytes += other.bytes;
-        for (sum, weight) in self.weight.iter_mut().zip(other.weight) {
-            *sum += weight;
-        }
-    }
 }
 
 /// What was read, and what could not be.

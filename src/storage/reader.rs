@@ -6,12 +6,15 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::Page;
 use super::ReadOrder;
 use super::Record;
 use super::StorageError;
 use super::Tally;
 use super::Ticket;
+use super::crypt::Cipher;
 use super::error::closed;
 use super::error::failed;
 use super::format::RecordHead;
@@ -143,6 +146,7 @@ fn read_segment(
     let Task { first, cursor, .. } = *task;
     let seq = first + u64::from(cursor.index);
     let mut scan = Scan::new(file, task.codec.seed, (cursor.offset, task.end), seq);
+    let cipher = task.codec.cipher().map_err(io::Error::other)?;
     loop {
         let head = match scan.look()? {
             Found::Record(head) => head,
@@ -161,7 +165,7 @@ fn read_segment(
             if !page.records.is_empty() && head.len as usize > *room {
                 return Ok(Stop::Full);
             }
-            let Some(payload) = scan.payload(&head)? else {
+            let Some(payload) = plain(scan.payload(&head)?, &head, cipher.as_ref()) else {
                 pass_damage(log, task, &mut scan, page)?;
                 continue;
             };
@@ -180,6 +184,18 @@ fn read_segment(
         } else {
             scan.skip(&head);
         }
+    }
+}
+
+/// A record's payload as it was given.
+pub(super) fn plain(
+    payload: Option<Bytes>,
+    head: &RecordHead,
+    cipher: Option<&Cipher>,
+) -> Option<Bytes> {
+    match cipher {
+        Some(cipher) => cipher.open(head, payload?),
+        None => payload,
     }
 }
 
@@ -213,7 +229,7 @@ fn load(log: &Arc<LogCore>, first: u64, head: &RecordHead, offset: u64) -> Optio
 fn pass_damage(
     log: &LogCore,
     task: &Task,
-    scan: &mut Scan<'_, File>,
+    scan: &mut Scan<&File>,
     page: &mut Page,
 ) -> io::Result<()> {
     let first = task.first;

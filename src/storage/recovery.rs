@@ -6,7 +6,6 @@ use std::fs::File;
 use std::io;
 use std::io::Write;
 use std::path::Path;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Mutex;
 
@@ -17,26 +16,21 @@ use super::LogOptions;
 use super::Recovery;
 use super::StorageError;
 use super::Tally;
-use super::bits::Bits;
 use super::engine::Engine;
 use super::error::failed;
 use super::format;
 use super::format::BadHeader;
-use super::format::FOOTER_LEN;
-use super::format::HEADER_LEN;
-use super::format::Header;
-use super::format::MAX_KEY_ID;
-use super::format::RUN_LEN;
 use super::log::LogCore;
 use super::log::State;
 use super::log::lock;
 use super::reader;
-use super::scan::Found;
-use super::scan::Scan;
-use super::scan::Source;
-use super::segment::Codec;
 use super::segment::Segment;
 use super::settle;
+use super::survey::Ends;
+use super::survey::index_of;
+use super::survey::note_settled;
+use super::survey::segments_in;
+use super::survey::survey;
 use super::writer;
 
 /// A segment is sealed at this size. Small ones cost more files, large ones more cache misses:
@@ -45,18 +39,6 @@ const SEGMENT_BYTES: u64 = 4 << 20;
 /// A log whose room is small has smaller ones, so that a record that waits does not hold all of
 /// it: an eighth.
 const SEGMENTS_IN_ROOM: u64 = 8;
-
-/// A segment's file as it was found.
-struct Ends {
-    first: u64,
-    path: PathBuf,
-    size: u64,
-    begin: u64,
-    codec: Codec,
-    /// The sequence number after its last, and its tally, where it is sealed.
-    footer: Option<(u64, Tally)>,
-    settled: Bits,
-}
 
 /// Opens the log, and makes good what a crash has left.
 pub(super) fn open(
@@ -101,24 +83,15 @@ pub(super) fn open(
 fn read_ends(log: &LogCore, recovery: &mut Recovery) -> Result<BTreeMap<u64, Ends>, StorageError> {
     let folder = &log.folder;
     fs::create_dir_all(folder).map_err(|e| failed("create the directory", folder, &e))?;
-    let entries = fs::read_dir(folder).map_err(|e| failed("read the directory", folder, &e))?;
-    let mut names = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(|e| failed("read the directory", folder, &e))?;
-        if let Some(first) = first_in_name(&entry.path()) {
-            names.push(first);
-        }
-    }
-    names.sort_unstable();
     let mut found = BTreeMap::new();
     let mut next = 0;
-    for first in names {
-        let path = log.path_of(first);
-        let ends = read_end(first, &path).map_err(|e| failed("read", &path, &e))?;
-        match ends {
-            Ok(one) if first >= next => {
-                next = one.footer.map_or(first + 1, |(next, _)| next);
-                found.insert(first, one);
+    for (first, path) in segments_in(folder)? {
+        match Ends::read(&path).map_err(|e| failed("read", &path, &e))? {
+            Ok(ends) if first >= next => {
+                // A wrong key is told before anything is touched.
+                ends.codec(&log.engine.keys)?;
+                next = ends.footer.map_or(first + 1, |(next, _)| next);
+                found.insert(first, ends);
             }
             Ok(_) => quarantine(log, first, "its records overlap with another's", recovery)?,
             Err(BadHeader::Short) => {
@@ -127,55 +100,20 @@ fn read_ends(log: &LogCore, recovery: &mut Recovery) -> Result<BTreeMap<u64, End
                 writer::unlink(log, first);
             }
             Err(BadHeader::Damaged) => quarantine(log, first, "its header is damaged", recovery)?,
-            Err(BadHeader::Later(version)) => {
-                return Err(StorageError(format!(
-                    "{} has format version {version}, of a later otlpd; this one reads version {}: \
-                     start the later one, or give this one another directory",
-                    path.display(),
-                    format::VERSION
-                )));
-            }
+            Err(BadHeader::Later(version)) => return Err(later(&path, version)),
         }
     }
     Ok(found)
 }
 
-/// The sequence number that a segment's file is named after.
-pub(super) fn first_in_name(path: &Path) -> Option<u64> {
-    let name = path.file_name()?.to_str()?.strip_suffix(".seg")?;
-    let plain = name.len() == 16 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
-    plain.then(|| u64::from_str_radix(name, 16).ok())?
-}
-
-fn read_end(first: u64, path: &Path) -> io::Result<Result<Ends, BadHeader>> {
-    let file = File::open(path)?;
-    let size = file.metadata()?.len();
-    let mut bytes = [0; HEADER_LEN + MAX_KEY_ID];
-    let read = file.read(&mut bytes, 0)?;
-    let (header, begin, seed) = match Header::decode(bytes.get(..read).unwrap_or_default()) {
-        Ok(header) => header,
-        Err(bad) => return Ok(Err(bad)),
-    };
-    if header.first != first {
-        return Ok(Err(BadHeader::Damaged));
-    }
-    let mut footer = [0; FOOTER_LEN];
-    let at = size.saturating_sub(FOOTER_LEN as u64).max(begin as u64);
-    let whole = file.read(&mut footer, at)? == FOOTER_LEN;
-    let footer = format::decode_footer(&footer, seed);
-    Ok(Ok(Ends {
-        first,
-        path: path.to_owned(),
-        size,
-        begin: begin as u64,
-        codec: Codec { seed },
-        footer: footer.filter(|(next, _)| whole && index_of(first, *next).is_some()),
-        settled: Bits::default(),
-    }))
-}
-
-fn index_of(first: u64, seq: u64) -> Option<u32> {
-    u32::try_from(seq.checked_sub(first)?).ok()
+/// What is said of a segment of a later version.
+pub(super) fn later(path: &Path, version: u16) -> StorageError {
+    StorageError(format!(
+        "{} has format version {version}, of a later otlpd; this one reads version {}: start the \
+         later one, or give this one another directory",
+        path.display(),
+        format::VERSION
+    ))
 }
 
 /// Moves a file away that no record can be read from.
@@ -196,157 +134,61 @@ fn quarantine(
     Ok(())
 }
 
-/// Notes what the file of settlements says of segments that are still there.
-fn note_settled(path: &Path, found: &mut BTreeMap<u64, Ends>) -> Result<(), StorageError> {
-    let bytes = match fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(failed("read", path, &error)),
-    };
-    let (runs, _torn) = bytes.as_chunks::<RUN_LEN>();
-    for run in runs {
-        let (seq, count) = format::decode_run(run);
-        let Some((first, one)) = found.range_mut(..=seq).next_back() else {
-            continue;
-        };
-        let room = one.size.saturating_sub(one.begin) / format::RECORD_LEN as u64;
-        let Some(index) = index_of(*first, seq) else {
-            continue;
-        };
-        // One that is damaged and right by chance must not take the memory of billions.
-        let fits = u64::from(index) + u64::from(count) <= room;
-        if fits && format::run_is_of(run, one.codec.seed) {
-            for index in index..index + count {
-                one.settled.insert(index);
-            }
-        }
-    }
-    Ok(())
-}
-
 /// Makes a segment of what was found; what is not sealed is read, cut and sealed.
-fn restore(log: &LogCore, one: Ends, recovery: &mut Recovery) -> Result<Segment, StorageError> {
-    if let Some((next, tally)) = one.footer {
-        let count = index_of(one.first, next).unwrap_or(0);
-        let ends = (one.begin, one.size - FOOTER_LEN as u64);
-        if one.settled.count() == 0 && tally.records == u64::from(count) {
-            let id = (one.first, count);
-            return Ok(Segment::found(id, ends, one.codec, one.settled, tally));
-        }
-        if one.settled.count() == count {
-            let id = (one.first, count);
-            let none = Tally::default();
-            return Ok(Segment::found(id, ends, one.codec, one.settled, none));
+fn restore(log: &LogCore, ends: Ends, recovery: &mut Recovery) -> Result<Segment, StorageError> {
+    if let (Some(count), Some((_, tally))) = (ends.count(), ends.footer) {
+        let waiting = match ends.settled.count() {
+            0 if tally.records == u64::from(count) => Some(tally),
+            settled if settled == count => Some(Tally::default()),
+            _ => None,
+        };
+        if let Some(waiting) = waiting {
+            let places = (ends.begin, ends.end());
+            let codec = ends.codec(&log.engine.keys)?;
+            let id = (ends.header.first, count);
+            return Ok(Segment::found(id, places, codec, ends.settled, waiting));
         }
     }
-    read_all(log, one, recovery)
+    read_all(log, ends, recovery)
 }
 
-/// What reading a whole segment has shown.
-#[derive(Default)]
-struct Survey {
-    waiting: Tally,
-    /// All that was whole, settled or not.
-    whole: Tally,
-    /// Where the last whole record ends, and what follows it.
-    end: (u64, u64),
-    /// The records that were not found.
-    missing: Vec<u32>,
-    /// Where the first damage is.
-    damage: Option<u64>,
-}
-
-fn read_all(log: &LogCore, one: Ends, recovery: &mut Recovery) -> Result<Segment, StorageError> {
-    let read = |e: io::Error| failed("read", &one.path, &e);
-    let file = File::options()
-        .read(true)
-        .append(true)
-        .open(&one.path)
-        .map_err(read)?;
-    let survey = survey(&file, &one).map_err(read)?;
-    let (mut end, mut next) = survey.end;
-    let mut done = one.settled;
-    for index in &survey.missing {
-        done.insert(*index);
-    }
-    if let Some(offset) = survey.damage {
+fn read_all(log: &LogCore, ends: Ends, recovery: &mut Recovery) -> Result<Segment, StorageError> {
+    let first = ends.header.first;
+    let codec = ends.codec(&log.engine.keys)?;
+    let read = |e: io::Error| failed("read", &ends.path, &e);
+    let file = File::options().read(true).append(true).open(&ends.path);
+    let file = file.map_err(read)?;
+    let survey = survey(&file, &ends).map_err(read)?;
+    if let Some(offset) = survey.damage.first() {
         let reason = format!("what is at byte {offset} is not what was written");
-        let quarantined = reader::copy_aside(log, one.first, reason);
+        let quarantined = reader::copy_aside(log, first, reason);
         recovery.quarantined.push(quarantined);
     }
-    match one.footer {
-        Some((footer_next, tally)) => {
-            (end, next) = (one.size - FOOTER_LEN as u64, footer_next);
-            if survey.damage.is_some() {
+    let (end, next) = match ends.footer {
+        Some((next, tally)) => {
+            if !survey.damage.is_empty() {
                 let mut lost = tally;
                 lost.subtract(&survey.whole);
                 recovery.lost.add(&lost);
             }
+            (ends.end(), next)
         }
         None => {
-            recovery.torn_bytes += one.size.saturating_sub(end);
-            seal(
-                &file,
-                &one.path,
-                end,
-                &format::encode_footer(one.codec.seed, next, &survey.whole),
-            );
+            let (end, next) = survey.end;
+            recovery.torn_bytes += ends.size.saturating_sub(end);
+            let footer = format::encode_footer(ends.seed, next, &survey.whole);
+            seal(&file, &ends.path, end, &footer);
+            (end, next)
         }
-    }
-    let count = index_of(one.first, next).unwrap_or(0);
-    let id = (one.first, count);
-    let mut segment = Segment::found(id, (one.begin, end), one.codec, done, survey.waiting);
+    };
+    let count = index_of(first, next).unwrap_or(0);
+    let settled = ends.settled.iter().chain(survey.missing);
+    // What was settled and then cut away must not count for what is left.
+    let done = settled.filter(|index| *index < count).collect();
+    let id = (first, count);
+    let mut segment = Segment::found(id, (ends.begin, end), codec, done, survey.waiting);
     segment.file_bytes = file.metadata().map_or(end, |meta| meta.len());
     Ok(segment)
-}
-
-/// Reads all records of a segment.
-fn survey(file: &File, one: &Ends) -> io::Result<Survey> {
-    let end = match one.footer {
-        Some(_) => one.size - FOOTER_LEN as u64,
-        None => one.size,
-    };
-    let next = one.footer.map(|(next, _)| next);
-    let mut scan = Scan::new(file, one.codec.seed, (one.begin, end), one.first);
-    let mut survey = Survey {
-        end: (one.begin, one.first),
-        ..Survey::default()
-    };
-    loop {
-        let (offset, torn) = match scan.look()? {
-            Found::Record(head) if scan.payload(&head)?.is_some() => {
-                let index = index_of(one.first, scan.seq).unwrap_or(u32::MAX);
-                survey.whole.add(&head.tally());
-                if !one.settled.contains(index) {
-                    survey.waiting.add(&head.tally());
-                }
-                scan.pass(&head);
-                survey.end = (scan.offset, scan.seq);
-                continue;
-            }
-            Found::End if next.is_none_or(|next| scan.seq >= next) => break,
-            Found::Torn => (scan.offset, true),
-            _ => (scan.offset, false),
-        };
-        let doubted = scan.find_next()?;
-        let last = scan.is_at_end();
-        let found = if last {
-            next.unwrap_or(doubted)
-        } else {
-            scan.seq
-        };
-        let missing = index_of(one.first, doubted).zip(index_of(one.first, found));
-        if let Some((from, to)) = missing {
-            survey.missing.extend(from..to);
-        }
-        if !(last && torn && next.is_none()) {
-            survey.damage.get_or_insert(offset);
-        }
-        if last {
-            break;
-        }
-    }
-    Ok(survey)
 }
 
 /// Cuts what follows the last whole record, and writes the footer. A start goes on without: it

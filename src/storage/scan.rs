@@ -21,7 +21,7 @@ pub(super) trait Source {
     fn read(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize>;
 }
 
-impl Source for File {
+impl Source for &File {
     fn read(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
         let mut done = 0;
         while let Some(rest) = bytes.get_mut(done..).filter(|rest| !rest.is_empty()) {
@@ -33,6 +33,12 @@ impl Source for File {
             }
         }
         Ok(done)
+    }
+}
+
+impl Source for File {
+    fn read(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+        (&self).read(bytes, offset)
     }
 }
 
@@ -50,8 +56,8 @@ impl Source for &[u8] {
 
 /// A walk that stands before a record.
 #[derive(Debug)]
-pub(super) struct Scan<'a, S> {
-    source: &'a S,
+pub(super) struct Scan<S> {
+    source: S,
     seed: u32,
     /// Where the next record begins.
     pub(super) offset: u64,
@@ -79,9 +85,9 @@ pub(super) enum Found {
     Damaged,
 }
 
-impl<'a, S: Source> Scan<'a, S> {
+impl<S: Source> Scan<S> {
     /// A walk from `offset`, where the record `seq` begins, to `end`.
-    pub(super) fn new(source: &'a S, seed: u32, (offset, end): (u64, u64), seq: u64) -> Self {
+    pub(super) fn new(source: S, seed: u32, (offset, end): (u64, u64), seq: u64) -> Self {
         Self {
             source,
             seed,

@@ -6,14 +6,27 @@ use std::sync::Arc;
 
 use crate::budget::Reservation;
 
+use super::StorageError;
 use super::Tally;
 use super::bits::Bits;
+use super::crypt::Cipher;
+use super::crypt::Key;
 
 /// What reads and writes of a segment's records need beside its file.
 #[derive(Clone, Debug)]
 pub(super) struct Codec {
     /// What each checksum begins with.
     pub(super) seed: u32,
+    pub(super) salt: [u8; 16],
+    pub(super) key: Option<Arc<Key>>,
+}
+
+impl Codec {
+    /// What its records are encrypted with. It is large and quickly made, so it is not kept.
+    pub(super) fn cipher(&self) -> Result<Option<Cipher>, StorageError> {
+        let key = self.key.as_deref();
+        key.map(|key| Cipher::new(key, self.salt)).transpose()
+    }
 }
 
 /// A segment. A record in it is waiting (to be read), done (settled), or neither: somebody has

@@ -45,7 +45,7 @@ impl Storage {
     /// It cannot be created or written to, or another process has it (named by its id).
     pub fn open(options: StorageOptions) -> Result<Self, StorageError> {
         let lock = lock::take(&options.directory)?;
-        let engine = Arc::new(Engine::new(options.directory, options.sync_interval));
+        let engine = Arc::new(Engine::new(options));
         let (for_writer, for_syncer) = (Arc::clone(&engine), Arc::clone(&engine));
         let open = Open {
             writer: spawn("storage-writer", move || writer::run(&for_writer))?,

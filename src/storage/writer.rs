@@ -137,7 +137,7 @@ fn take_active(
         let segment = state.segments.get(&active.first);
         let spoiled = segment.is_some_and(|segment| segment.spoiled);
         drop(state);
-        if !spoiled && active.is_linked() {
+        if !spoiled && active.is_sound() {
             return Ok(active);
         }
         abandon(log, active, touched);

@@ -7,8 +7,12 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::time::Instant;
 
+pub use snapshot::LaneSnapshot;
+
 use super::metrics::Histogram;
 use super::metrics::table::ATTEMPT_SECONDS;
+
+mod snapshot;
 
 /// Where a lane's breaker stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -33,6 +37,31 @@ impl Breaker {
             Self::Closed => "closed",
             Self::Open => "open",
             Self::HalfOpen => "half-open",
+        }
+    }
+}
+
+/// What opened a breaker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenedBy {
+    /// So many failures in a row.
+    Failures,
+    /// The share of failures in a window.
+    FailureRate,
+    /// A probe that failed: it was open, and stays so.
+    Probe,
+}
+
+impl OpenedBy {
+    /// Every cause; `as usize` is the index into it.
+    pub const ALL: [Self; 3] = [Self::Failures, Self::FailureRate, Self::Probe];
+
+    /// The word for it in `/status`, metric labels and logs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Failures => "failures",
+            Self::FailureRate => "failure_rate",
+            Self::Probe => "probe",
         }
     }
 }
@@ -67,14 +96,17 @@ pub struct LaneStats {
     disk_bytes: AtomicU64,
     disk_fails: AtomicBool,
     in_flight: AtomicU64,
+    in_flight_limit: AtomicU64,
     attempts: AtomicU64,
     retries: AtomicU64,
     bisections: AtomicU64,
+    retries_put_off: AtomicU64,
     failures: AtomicU64,
     sent_bytes: AtomicU64,
     breaker: AtomicU8,
     breaker_since_ms: AtomicU64,
     breaker_until_ms: AtomicU64,
+    breaker_openings: [AtomicU64; OpenedBy::ALL.len()],
     paused_until_ms: AtomicU64,
     last_success_ms: AtomicU64,
     last_error: Mutex<Option<(Instant, String)>>,
@@ -97,14 +129,17 @@ impl LaneStats {
             disk_bytes: AtomicU64::new(0),
             disk_fails: AtomicBool::new(false),
             in_flight: AtomicU64::new(0),
+            in_flight_limit: AtomicU64::new(0),
             attempts: AtomicU64::new(0),
             retries: AtomicU64::new(0),
             bisections: AtomicU64::new(0),
+            retries_put_off: AtomicU64::new(0),
             failures: AtomicU64::new(0),
             sent_bytes: AtomicU64::new(0),
             breaker: AtomicU8::new(Breaker::Closed as u8),
             breaker_since_ms: AtomicU64::new(0),
             breaker_until_ms: AtomicU64::new(0),
+            breaker_openings: Default::default(),
             paused_until_ms: AtomicU64::new(0),
             last_success_ms: AtomicU64::new(0),
             last_error: Mutex::new(None),
@@ -165,6 +200,23 @@ impl LaneStats {
         self.bisections.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// How many attempts may be under way at once, from now on.
+    pub fn set_in_flight_limit(&self, limit: usize) {
+        self.in_flight_limit.store(limit as u64, Ordering::Relaxed);
+    }
+
+    /// A retry was due, and waits since the budget for retries is spent.
+    pub fn put_off_retry(&self) {
+        self.retries_put_off.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The breaker opened, or a probe failed and it stays open.
+    pub fn breaker_opened(&self, by: OpenedBy) {
+        if let Some(count) = self.breaker_openings.get(by as usize) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     /// The breaker is in this state from now on, if it is open until `until`.
     pub fn set_breaker(&self, state: Breaker, until: Option<Instant>) {
         let closed = Breaker::Closed as u8;
@@ -213,12 +265,19 @@ impl LaneStats {
             queue_full_seconds: since(&self.full_since_ms),
             oldest_age_seconds: since(&self.oldest_ms),
             in_flight: load(&self.in_flight),
+            in_flight_limit: load(&self.in_flight_limit),
             attempts: load(&self.attempts),
             retries: load(&self.retries),
             bisections: load(&self.bisections),
+            retries_put_off: load(&self.retries_put_off),
             failures: load(&self.failures),
             sent_bytes: load(&self.sent_bytes),
             breaker: self.breaker(),
+            breaker_openings: OpenedBy::ALL
+                .into_iter()
+                .zip(&self.breaker_openings)
+                .map(|(by, count)| (by.name(), load(count)))
+                .collect(),
             breaker_since_seconds: since(&self.breaker_since_ms),
             breaker_until_seconds: until(&self.breaker_until_ms),
             paused_until_seconds: until(&self.paused_until_ms),
@@ -296,63 +355,6 @@ impl Drop for Attempt {
     fn drop(&mut self) {
         self.lane.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
-}
-
-/// A lane at one moment. Ages and delays are in seconds from now.
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct LaneSnapshot {
-    /// The exporter's name.
-    pub exporter: String,
-    /// Whether it takes part in the acknowledgement.
-    pub required: bool,
-    /// What happens when its queue is full.
-    pub when_full: &'static str,
-    /// Whether a full queue turns clients away.
-    #[serde(skip)]
-    pub full_refuses: bool,
-    /// Items that wait.
-    pub queue_items: u64,
-    /// Bytes that wait.
-    pub queue_bytes: u64,
-    /// Where what waits is kept.
-    pub queue_kind: &'static str,
-    /// The most that waits or is under way.
-    pub queue_capacity_bytes: u64,
-    /// What the queue takes on disk.
-    pub disk_bytes: u64,
-    /// Whether the disk did not take what was last written.
-    pub disk_fails: bool,
-    /// How long batches have found no room; none while they find some.
-    pub queue_full_seconds: Option<f64>,
-    /// The age of the oldest that waits.
-    pub oldest_age_seconds: Option<f64>,
-    /// Attempts under way.
-    pub in_flight: u64,
-    /// Attempts begun.
-    pub attempts: u64,
-    /// Attempts that were not a batch's first.
-    pub retries: u64,
-    /// Merged requests, or parts of them, that were refused for good and halved.
-    pub bisections: u64,
-    /// Attempts that failed.
-    pub failures: u64,
-    /// Uncompressed bytes that the destination has.
-    pub sent_bytes: u64,
-    /// Where the breaker stands.
-    pub breaker: Breaker,
-    /// How long it has been closed again or, open or half-open, not closed; none if it never
-    /// opened.
-    pub breaker_since_seconds: Option<f64>,
-    /// When an open breaker lets the next attempt through.
-    pub breaker_until_seconds: Option<f64>,
-    /// For how long the destination asked to be left alone.
-    pub paused_until_seconds: Option<f64>,
-    /// When an attempt last succeeded.
-    pub last_success_age_seconds: Option<f64>,
-    /// When an attempt last failed.
-    pub last_error_age_seconds: Option<f64>,
-    /// What the last failure was.
-    pub last_error: Option<String>,
 }
 
 /// The lanes that there are now, in the order in which they were opened.

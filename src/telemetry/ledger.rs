@@ -31,13 +31,15 @@ pub enum Reason {
     StorageFailed,
     /// Still undelivered when the shutdown deadline was reached.
     Shutdown,
+    /// A `fault` processor lost them on purpose.
+    FaultInjected,
     /// A receipt was dropped unsettled: a fault in otlpd itself.
     Bug,
 }
 
 impl Reason {
     /// Every reason, in the order of the table; `as usize` is the index into it.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::QueueFull,
         Self::Permanent,
         Self::TooLarge,
@@ -46,6 +48,7 @@ impl Reason {
         Self::Damaged,
         Self::StorageFailed,
         Self::Shutdown,
+        Self::FaultInjected,
         Self::Bug,
     ];
 
@@ -60,6 +63,7 @@ impl Reason {
             Self::Damaged => "damaged",
             Self::StorageFailed => "storage_failed",
             Self::Shutdown => "shutdown",
+            Self::FaultInjected => "fault_injected",
             Self::Bug => "bug",
         }
     }

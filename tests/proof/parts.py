@@ -160,8 +160,7 @@ def imbalances(ledger):
     """A line for each account that does not add up, or that blames a bug."""
     found = []
     for name, exporter, account in accounts(ledger):
-        # What was recovered from disk at the start is part of what was received.
-        have = account["received"]
+        have = account["received"]  # what was recovered at the start is a part of it
         gone = account["delivered"] + account["rejected"] + sum(account["dropped"].values())
         gone += account.get("kept", 0) + account["in_process"]
         if have != gone or account["dropped"].get("bug"):

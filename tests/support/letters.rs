@@ -52,12 +52,15 @@ pub(crate) fn holds(body: &[u8], text: &str) -> bool {
         .any(|window| window == text.as_bytes())
 }
 
-/// A daemon that keeps its dead letters in `folder`, and merges what comes within `lane`.
+/// A daemon that keeps its dead letters in `folder`. `lane` may end with a `[storage]` table.
 pub(crate) fn daemon(folder: &Path, exporter: &str, address: SocketAddr, lane: &str) -> Daemon {
+    let storage = match lane.contains("[storage]") {
+        true => "",
+        false => "[storage]\n",
+    };
     Daemon::start(&format!(
-        "[storage]\ndirectory = \"{}\"\n\
-         [exporters.backend]\ntype = \"{exporter}\"\nendpoint = \"http://{address}\"\n\
-         compression = \"none\"\n{lane}\n\
+        "[exporters.backend]\ntype = \"{exporter}\"\nendpoint = \"http://{address}\"\n\
+         compression = \"none\"\n{lane}\n{storage}directory = \"{}\"\n\
          [pipelines.main]\nreceivers = [\"apps\"]\nexporters = [\"backend\"]\n",
         folder.display()
     ))
@@ -76,7 +79,12 @@ pub(crate) async fn send(daemon: &Daemon, requests: &[Vec<u8>]) {
 /// ended.
 pub(crate) async fn leave(folder: &Path, bodies: &[&str]) {
     let refusing = squeamish().await;
-    let mut daemon = daemon(folder, "otlp_grpc", refusing.address, "batch.max_items = 1\nmax_in_flight = 1");
+    let mut daemon = daemon(
+        folder,
+        "otlp_grpc",
+        refusing.address,
+        "batch.max_items = 1\nmax_in_flight = 1",
+    );
     let requests: Vec<_> = bodies
         .iter()
         .map(|body| request(&format!("{MARKER} {body}")))

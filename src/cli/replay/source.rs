@@ -45,6 +45,7 @@ impl Source {
             let storage = Storage::open(StorageOptions {
                 directory,
                 sync_interval: Duration::from_millis(500),
+                keys: Vec::new(),
             })?;
             let options = LogOptions {
                 fsync: Fsync::Interval,

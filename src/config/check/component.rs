@@ -7,7 +7,9 @@ use super::Site;
 use super::endpoint::{self, Form};
 use crate::config::problem::Findings;
 use crate::config::tree::Node;
-use crate::delivery::config::{BatchConfig, LaneConfig, QueueConfig, QueueKind, WhenFull};
+use crate::delivery::config::{
+    BatchConfig, InFlight, LaneConfig, QueueConfig, QueueKind, WhenFull,
+};
 use crate::exporters::ExporterConfig;
 use crate::receivers::ReceiverConfig;
 use crate::receivers::otlp::OtlpConfig;
@@ -107,12 +109,33 @@ pub(in crate::config) fn lane(config: &LaneConfig, node: &Node, findings: &mut F
     let mut site = Site { node, findings };
     let timeout = config.timeout.is_zero();
     site.not_zero(timeout, &["timeout"], "every attempt would fail at once");
-    let in_flight = config.max_in_flight == 0;
-    site.not_zero(in_flight, &["max_in_flight"], "nothing would ever be sent");
+    in_flight(config.max_in_flight, &mut site);
     sizes(&config.queue, &config.batch, &mut site);
     acknowledged(config, &mut site);
     retry(config, &mut site);
     breaker(config, &mut site);
+}
+
+fn in_flight(limit: InFlight, site: &mut Site<'_>) {
+    let (min, max) = (&["max_in_flight", "min"], &["max_in_flight", "max"]);
+    let nothing = "nothing would ever be sent";
+    if !site.node.states(min) && !site.node.states(max) {
+        site.not_zero(limit.max == 0, &["max_in_flight"], nothing);
+        return;
+    }
+    site.not_zero(limit.min == 0, min, nothing);
+    site.not_zero(limit.max == 0, max, nothing);
+    if limit.min > limit.max && limit.max > 0 {
+        let sentence = format!(
+            "`max_in_flight.min`{} is above `max_in_flight.max`{}: it is the least that the limit \
+             comes down to, and where it begins",
+            site.shown(min, &limit.min),
+            site.shown(max, &limit.max)
+        );
+        // Points at the one that is written, where only one is.
+        let path = if site.node.states(min) { min } else { max };
+        site.problem(path, &[min, max], sentence);
+    }
 }
 
 fn sizes(queue: &QueueConfig, batch: &BatchConfig, site: &mut Site<'_>) {
@@ -181,15 +204,44 @@ fn retry(config: &LaneConfig, site: &mut Site<'_>) {
         &["retry_on_failure", "multiplier"],
         "`multiplier` wants a number of 1 or more: each interval is the one before times this",
     );
+    site.forbid(
+        !(retry.budget >= 0.0 && retry.budget.is_finite()),
+        &["retry_on_failure", "budget"],
+        "`budget` wants a share such as 0.2: retries are at most so many times the successes, \
+         beside `budget_floor`; 0 sets no bound",
+    );
+    site.not_zero(
+        retry.budget > 0.0 && retry.budget_floor == 0,
+        &["retry_on_failure", "budget_floor"],
+        "once every attempt has failed, nothing would be tried again",
+    );
 }
 
 fn breaker(config: &LaneConfig, site: &mut Site<'_>) {
     let breaker = &config.breaker;
     let open = &["breaker", "open_time"];
     site.not_zero(
-        breaker.failures > 0 && breaker.open_time.is_zero(),
+        (breaker.failures > 0 || breaker.failure_rate > 0.0) && breaker.open_time.is_zero(),
         open,
-        "an open breaker would close at once; `failures = 0` switches it off",
+        "an open breaker would close at once; `failures = 0` with `failure_rate = 0` switches it \
+         off",
+    );
+    site.forbid(
+        !(0.0..=1.0).contains(&breaker.failure_rate),
+        &["breaker", "failure_rate"],
+        "`failure_rate` wants a share from 0 to 1: at 0.5 the breaker opens when half of the \
+         attempts in `window` failed; 0: whatever the share",
+    );
+    let by_rate = breaker.failure_rate > 0.0;
+    site.not_zero(
+        by_rate && breaker.window.is_zero(),
+        &["breaker", "window"],
+        "there would be no attempts to take the share of",
+    );
+    site.not_zero(
+        by_rate && breaker.min_requests == 0,
+        &["breaker", "min_requests"],
+        "one failure is a share of all, so that the first would open it; 1 says the same",
     );
     let times = (breaker.open_time, breaker.max_open_time);
     not_shorter(times, open, &["breaker", "max_open_time"], site);

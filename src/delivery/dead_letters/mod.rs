@@ -210,6 +210,7 @@ pub fn is_kept(reason: Reason) -> bool {
         | Reason::Damaged
         | Reason::StorageFailed
         | Reason::Shutdown
+        | Reason::FaultInjected
         | Reason::Bug => false,
     }
 }
@@ -315,3 +316,6 @@ impl Clerk {
         );
     }
 }
+
+#[cfg(test)]
+mod tests;

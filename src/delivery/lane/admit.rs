@@ -270,7 +270,10 @@ impl Lane {
         };
         // Room is free again only when whole files have left the disk.
         let freed = self.room.reserve_most(record::room(batch));
-        given_up && timeout(FREED_WITHIN, freed).await.is_ok() || given_up
+        if given_up {
+            drop(timeout(FREED_WITHIN, freed).await);
+        }
+        given_up
     }
 
     /// Gives up, out of memory, what likely fills a file.

@@ -150,12 +150,21 @@ impl Lane {
     }
 
     fn take_in(&self, page: Page, mut room: Reservation) {
+        for (file, reason) in &page.quarantined {
+            tracing::error!(
+                exporter = %self.name,
+                file = %file.display(),
+                reason,
+                "a damaged file of the queue is set aside; what can be read of it is delivered"
+            );
+        }
         if page.lost.records > 0 {
             tracing::error!(
                 exporter = %self.name,
-                records = page.lost.records,
+                requests = page.lost.records,
+                items = page.lost.weight.iter().sum::<u64>(),
                 bytes = page.lost.bytes,
-                "stored requests are damaged and lost; their file is in the quarantine folder"
+                "stored requests are lost: they cannot be read any more"
             );
             self.give_up_unread(&page.lost, Reason::Damaged);
         }

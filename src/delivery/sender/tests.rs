@@ -12,18 +12,22 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use super::*;
-use crate::batch::{Chunks, Context};
+use crate::batch::{Batch, Chunks, Context};
 use crate::delivery::batcher::Limits;
 use crate::delivery::config::{
-    BatchConfig, BreakerConfig, LaneConfig, QueueConfig, RetryConfig, WhenFull,
+    BatchConfig, BreakerConfig, InFlight, LaneConfig, QueueConfig, RetryConfig, WhenFull,
 };
+use crate::delivery::dead_letters::DeadLetters;
 use crate::delivery::lane::{Place, Spot};
 use crate::otlp::Signal;
 use crate::receipt::{Settled, Settlement};
 use crate::shutdown::Trigger;
-use crate::telemetry::lanes::Lanes;
+use crate::storage::{Storage, StorageOptions};
+use crate::telemetry::lanes::{Lanes, OpenedBy};
 use crate::telemetry::ledger::{Accounts, Counts};
 use crate::units::ByteSize;
+
+mod limits;
 
 const SECOND: Duration = Duration::from_secs(1);
 const MILLI: Duration = Duration::from_millis(1);
@@ -125,6 +129,7 @@ fn config() -> LaneConfig {
         },
         breaker: BreakerConfig {
             failures: 0,
+            failure_rate: 0.0,
             ..BreakerConfig::default()
         },
         ..LaneConfig::default()
@@ -132,10 +137,19 @@ fn config() -> LaneConfig {
 }
 
 fn start(config: LaneConfig, script: &[Answer], then: Answer) -> Running {
+    start_keeping(config, script, then, DeadLetters::default())
+}
+
+fn start_keeping(
+    config: LaneConfig,
+    script: &[Answer],
+    then: Answer,
+    dead_letters: DeadLetters,
+) -> Running {
     let accounts = Accounts::default();
     let limits = Limits::new(&config.batch, None);
     let lane = Lane::new("out", config, limits, accounts.clone(), &Lanes::default());
-    let lane = Arc::new(lane);
+    let lane = Arc::new(lane.with_dead_letters(dead_letters));
     let destination = Arc::new(Destination {
         script: Mutex::new(script.iter().copied().collect()),
         then,
@@ -273,11 +287,12 @@ async fn an_attempt_without_an_answer_is_ended_and_repeated() {
 #[tokio::test(start_paused = true)]
 async fn an_open_breaker_lets_one_probe_through_at_a_time() {
     let config = LaneConfig {
-        max_in_flight: 1,
+        max_in_flight: InFlight::fixed(1),
         breaker: BreakerConfig {
             failures: 3,
             open_time: 10 * SECOND,
             max_open_time: 10 * SECOND,
+            ..BreakerConfig::default()
         },
         batch: BatchConfig {
             max_items: 1,
@@ -325,7 +340,7 @@ async fn what_was_tried_for_too_long_is_given_up() {
 #[tokio::test(start_paused = true)]
 async fn at_the_deadline_of_the_drain_the_rest_is_dropped_and_counted() {
     let config = LaneConfig {
-        max_in_flight: 1,
+        max_in_flight: InFlight::fixed(1),
         timeout: 100 * SECOND,
         ..config()
     };
@@ -392,7 +407,7 @@ async fn a_drain_ends_as_soon_as_the_lane_is_empty_and_does_not_linger() {
 
 fn full_at(max_bytes: u64, when_full: WhenFull) -> LaneConfig {
     LaneConfig {
-        max_in_flight: 1,
+        max_in_flight: InFlight::fixed(1),
         timeout: 10 * SECOND,
         queue: QueueConfig {
             max_bytes: Some(ByteSize(max_bytes)),
@@ -485,7 +500,7 @@ async fn an_item_above_the_limits_is_given_up_alone() {
 #[tokio::test(start_paused = true)]
 async fn what_gathers_while_the_sender_is_busy_is_merged_up_to_the_limits() {
     let config = LaneConfig {
-        max_in_flight: 1,
+        max_in_flight: InFlight::fixed(1),
         batch: BatchConfig {
             max_items: 10,
             max_bytes: ByteSize(1000),
@@ -605,7 +620,7 @@ async fn refused_of(running: &Running, poisonous: impl Iterator<Item = bool>) ->
 /// merged.
 async fn merging(max_in_flight: usize, then: Answer) -> Running {
     let config = LaneConfig {
-        max_in_flight,
+        max_in_flight: InFlight::fixed(max_in_flight),
         ..config()
     };
     let hold = vec![Answer::TakeAfter(SECOND); max_in_flight];
@@ -639,6 +654,38 @@ async fn one_poisonous_request_among_a_thousand_is_refused_alone() {
             assert!(running.lane.stats.snapshot().bisections <= 10);
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_given_up_for_good_is_a_dead_letter() {
+    let folder = tempfile::tempdir().unwrap();
+    let storage = Storage::open(StorageOptions {
+        directory: folder.path().to_owned(),
+        sync_interval: SECOND,
+        keys: Vec::new(),
+    })
+    .unwrap();
+    let letters = DeadLetters::open(&storage, 1 << 20, Arc::default()).unwrap();
+    let config = LaneConfig {
+        max_in_flight: InFlight::fixed(1),
+        batch: BatchConfig {
+            linger: SECOND,
+            ..BatchConfig::default()
+        },
+        ..config()
+    };
+    let running = start_keeping(config, &[], Answer::RefuseChunk(13), letters.clone());
+    for client in 0..1000 {
+        running.push(batch(1, if client == 617 { 13 } else { 100 }));
+    }
+    running.settled().await;
+    letters.finish().await;
+    let counts = running.counts();
+    assert_eq!((counts.delivered, counts.dead_lettered), (999, 1));
+    let of = letters.counts().unwrap();
+    assert_eq!((of.letters, of.items), (1, 1));
+    assert_eq!(of.written("out", Reason::Permanent), 1);
+    storage.close();
 }
 
 #[tokio::test(start_paused = true)]
@@ -724,7 +771,7 @@ async fn rejected_items_are_counted_as_such_and_the_rest_as_delivered() {
 #[tokio::test(start_paused = true)]
 async fn profiles_are_never_merged() {
     let config = LaneConfig {
-        max_in_flight: 1,
+        max_in_flight: InFlight::fixed(1),
         ..config()
     };
     let running = start(config, &[Answer::TakeAfter(SECOND)], Answer::Take);

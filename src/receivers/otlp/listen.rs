@@ -1,5 +1,7 @@
 //! The listeners of an OTLP receiver, and what each of their connections is bounded by.
 
+use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +14,7 @@ use super::http::Http;
 use super::{GrpcConfig, HttpConfig, KeepaliveConfig, OtlpConfig};
 use crate::budget::{Budget, Reservation};
 use crate::intake::Intake;
+use crate::net::inherited::Sockets;
 use crate::net::listen::Listener;
 use crate::net::serve::{Limits, serve};
 use crate::shutdown::Drain;
@@ -24,30 +27,44 @@ pub struct Listeners {
 }
 
 impl Listeners {
-    /// Binds what the configuration of this receiver names.
+    /// Binds what the configuration of this receiver names, or takes sockets that were inherited
+    /// for it.
     ///
     /// # Errors
     /// A sentence that names the address and the key.
-    pub async fn bind(
+    pub async fn open(
         name: &str,
         config: &OtlpConfig,
         registry: &Registry,
+        sockets: &mut Sockets,
     ) -> Result<Self, String> {
         let mut listeners = Self {
             grpc: None,
             http: None,
         };
         if let Some(grpc) = &config.grpc {
-            let listener = bind(&grpc.endpoint, &format!("receivers.{name}.grpc")).await?;
+            let key = format!("receivers.{name}.grpc");
+            let listener = open(&grpc.endpoint, &key, sockets).await?;
             let metrics = ReceiverMetrics::new(registry, name, "grpc");
             listeners.grpc = Some((listener, grpc.clone(), metrics));
         }
         if let Some(http) = &config.http {
-            let listener = bind(&http.endpoint, &format!("receivers.{name}.http")).await?;
+            let key = format!("receivers.{name}.http");
+            let listener = open(&http.endpoint, &key, sockets).await?;
             let metrics = ReceiverMetrics::new(registry, name, "http");
             listeners.http = Some((listener, http.clone(), metrics));
         }
         Ok(listeners)
+    }
+
+    /// Second descriptors of their sockets.
+    ///
+    /// # Errors
+    /// No descriptor is free.
+    pub fn duplicate(&self) -> io::Result<Vec<OwnedFd>> {
+        let grpc = self.grpc.iter().map(|(listener, ..)| listener);
+        let http = self.http.iter().map(|(listener, ..)| listener);
+        grpc.chain(http).map(Listener::duplicate).collect()
     }
 
     /// Serves them until the drain begins and their connections are done.
@@ -80,8 +97,8 @@ impl Listeners {
     }
 }
 
-async fn bind(endpoint: &str, key: &str) -> Result<Listener, String> {
-    Listener::bind(endpoint, key)
+async fn open(endpoint: &str, key: &str, sockets: &mut Sockets) -> Result<Listener, String> {
+    Listener::open(endpoint, key, sockets)
         .await
         .map_err(|error| error.to_string())
 }

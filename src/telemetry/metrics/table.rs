@@ -200,6 +200,8 @@ single! {
         "Bytes that the queue has room for.";
     EXPORTER_IN_FLIGHT: Kind::Gauge, "otelcol_exporter_in_flight_requests" "" ["exporter"]
         "Attempts that are under way.";
+    EXPORTER_IN_FLIGHT_LIMIT: Kind::Gauge, "otlpd_exporter_in_flight_limit" "" ["exporter"]
+        "How many attempts may be under way at once; where max_in_flight is adaptive, it moves.";
     EXPORTER_QUEUE_ITEMS: Kind::Gauge, "otlpd_exporter_queue_items" "" ["exporter"]
         "Items that wait in the queue.";
     EXPORTER_QUEUE_AGE_SECONDS: Kind::Gauge,
@@ -218,6 +220,8 @@ single! {
     EXPORTER_BISECTIONS: Kind::Counter, "otlpd_exporter_bisections" "" ["exporter"]
         "Merged requests, or parts of them, that the destination refused for good and that were \
          halved, so that one bad request does not cost the others.";
+    EXPORTER_RETRIES_PUT_OFF: Kind::Counter, "otlpd_exporter_retries_put_off" "" ["exporter"]
+        "Times that a retry was due and waited, since the retry budget was spent.";
     EXPORTER_FAILED_ATTEMPTS: Kind::Counter, "otlpd_exporter_failed_attempts" "" ["exporter"]
         "Attempts that failed.";
     EXPORTER_ATTEMPT_SECONDS: Kind::Histogram(ATTEMPT_SECONDS),
@@ -228,6 +232,10 @@ single! {
     EXPORTER_BREAKER_STATE: Kind::Gauge, "otlpd_exporter_breaker_state" "" ["exporter", "state"]
         "1 for the state that the breaker is in, of closed (attempts pass), open (none is made) \
          and half-open (one is).";
+    EXPORTER_BREAKER_OPENINGS: Kind::Counter,
+        "otlpd_exporter_breaker_openings" "" ["exporter", "cause"]
+        "Times that the breaker opened, by cause: failures (so many in a row), failure_rate (of a \
+         window) or probe (one failed, and the breaker stays open).";
     EXPORTER_PAUSED_SECONDS: Kind::Gauge, "otlpd_exporter_paused_seconds" "seconds" ["exporter"]
         "For how long the destination asked to be left alone; 0 if it did not.";
     // The ledger: received = delivered + rejected + dropped + in process.

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use hyper::client::conn::{http1, http2};
+use hyper::client::conn::{TrySendError, http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
@@ -181,26 +181,58 @@ impl Client {
         }
     }
 
+    /// What a connection that just ends has not sent, a new one sends: as any client does.
     async fn exchange(&self, request: Request<Pieces>) -> Result<Answer, &'static str> {
+        match self.exchange_once(request).await {
+            Err(Unsent::Whole(request)) => match self.exchange_once(*request).await {
+                Err(_) => Err("connection"),
+                Ok(answer) => Ok(answer),
+            },
+            Err(Unsent::Because(why)) => Err(why),
+            Ok(answer) => Ok(answer),
+        }
+    }
+
+    async fn exchange_once(&self, request: Request<Pieces>) -> Result<Answer, Unsent> {
         let mut held = self.sender.lock().await;
         if held.as_ref().is_none_or(Sender::is_closed) {
-            *held = Some(dial(&self.target).await.map_err(|_| "connect")?);
+            let connected = dial(&self.target).await;
+            *held = Some(connected.map_err(|_| Unsent::Because("connect"))?);
         }
-        match held.as_mut() {
+        let answer = match held.as_mut() {
             Some(Sender::Grpc(sender)) => {
                 let mut sender = sender.clone();
                 drop(held);
-                let response = sender.send_request(request).await;
-                grpc_answer(response.map_err(|_| "connection")?).await
+                let response = sender.try_send_request(request).await;
+                grpc_answer(response.map_err(Unsent::from)?).await
             }
             Some(Sender::Http(sender)) => {
-                let response = async {
-                    sender.ready().await?;
-                    sender.send_request(request).await
-                };
-                http_answer(response.await.map_err(|_| "connection")?).await
+                if sender.ready().await.is_err() {
+                    *held = None;
+                    return Err(Unsent::Whole(Box::new(request)));
+                }
+                let response = sender.try_send_request(request).await;
+                http_answer(response.map_err(Unsent::from)?).await
             }
             None => Err("connect"),
+        };
+        answer.map_err(Unsent::Because)
+    }
+}
+
+/// A request that was not sent, or not known to be.
+enum Unsent {
+    /// Nothing of it has left.
+    Whole(Box<Request<Pieces>>),
+    /// It may have left.
+    Because(&'static str),
+}
+
+impl From<TrySendError<Request<Pieces>>> for Unsent {
+    fn from(mut error: TrySendError<Request<Pieces>>) -> Self {
+        match error.take_message() {
+            Some(request) => Self::Whole(Box::new(request)),
+            None => Self::Because("connection"),
         }
     }
 }
