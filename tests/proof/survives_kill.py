@@ -7,6 +7,7 @@ lasts. After the last kill it is healthy, everything drains, and every item that
 must have arrived. What arrives twice may not be more than what was in flight when it was killed.
 
 --power recorded   after each kill, files are cut back to what was synced (tests/proof/power.c)
+--power journal    the same, where a sync of anything makes all earlier names last (ext4, XFS)
 --power image      storage lies on a file system of its own, whose image is copied when it is
                    killed, before the kernel writes back what nobody synced; needs root
 """
@@ -186,7 +187,7 @@ def options():
     add("--acknowledge", default="stored", choices=["stored", "queued", "delivered"])
     add("--fsync", default="interval", choices=["interval", "always", "never"])
     add("--sync-interval", type=float, default=None, help="seconds; what counts as the last ones")
-    add("--power", default="none", choices=["none", "recorded", "image"])
+    add("--power", default="none", choices=["none", "recorded", "journal", "image"])
     add("--processes", type=int, default=2)
     add("--threads", type=int, default=4)
     add("--rate", type=float, default=300, help="requests a second")
