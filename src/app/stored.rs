@@ -41,7 +41,7 @@ impl Stored {
         let options = StorageOptions {
             directory,
             sync_interval: config.storage.sync_interval,
-            keys: Vec::new(),
+            keys: config.storage.keys(),
         };
         let lanes = config.exporters.values();
         let lanes = lanes.filter(|entry| entry.lane.queue.kind != QueueKind::Memory);

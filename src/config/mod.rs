@@ -21,6 +21,7 @@ use crate::intake::{Acknowledge, IntakeConfig};
 use crate::otlp::Signal;
 use crate::processors::ProcessorConfig;
 use crate::receivers::ReceiverConfig;
+use crate::storage::Key;
 use crate::telemetry::logging::LogConfig;
 use crate::units::{self, ByteSize};
 
@@ -157,6 +158,34 @@ pub struct StorageConfig {
     pub sync_interval: Duration,
     /// The most that the dead letters take on disk; 0 keeps none.
     pub dead_letters_max_bytes: ByteSize,
+    /// What is on disk is encrypted with (AES-256-GCM): the first for what is written, all of them
+    /// for what is read. None: it is not encrypted.
+    pub encryption_keys: Vec<KeyConfig>,
+}
+
+/// `{ id = "...", key = "..." }`
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyConfig {
+    /// What files remember the key by.
+    pub id: String,
+    /// 32 bytes in base64 or hexadecimal.
+    pub key: String,
+}
+
+impl std::fmt::Debug for KeyConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "KeyConfig({})", self.id)
+    }
+}
+
+impl StorageConfig {
+    /// The keys; what is no key was reported when the configuration was read.
+    pub fn keys(&self) -> Vec<Key> {
+        let keys = self.encryption_keys.iter();
+        keys.filter_map(|key| Key::parse(&key.id, &key.key).ok())
+            .collect()
+    }
 }
 
 impl Default for StorageConfig {
@@ -165,6 +194,7 @@ impl Default for StorageConfig {
             directory: None,
             sync_interval: Duration::from_millis(500),
             dead_letters_max_bytes: ByteSize::mib(256),
+            encryption_keys: Vec::new(),
         }
     }
 }

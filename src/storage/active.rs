@@ -27,6 +27,7 @@ use super::format::RecordHead;
 use super::log::Append;
 use super::log::LogCore;
 use super::segment::Codec;
+use super::sync::create_folder;
 
 /// How many records go out in one write: a slice or three for each stay within what one system
 /// call takes (1024).
@@ -212,7 +213,7 @@ fn create(path: &Path) -> io::Result<File> {
     match options.open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             if let Some(folder) = path.parent() {
-                fs::create_dir_all(folder)?;
+                create_folder(folder)?;
             }
             options.open(path)
         }

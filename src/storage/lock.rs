@@ -8,11 +8,12 @@ use std::path::Path;
 
 use super::StorageError;
 use super::error::failed;
+use super::sync::create_folder;
 
 /// Takes the directory, creating it where there is none. The lock is given up when the file is
 /// closed, by us or by the end of the process.
 pub(super) fn take(directory: &Path) -> Result<File, StorageError> {
-    fs::create_dir_all(directory).map_err(|e| failed("create the directory", directory, &e))?;
+    create_folder(directory).map_err(|e| failed("create the directory", directory, &e))?;
     let path = directory.join("lock");
     let mut file = File::options()
         .read(true)

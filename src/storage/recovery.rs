@@ -31,6 +31,7 @@ use super::survey::index_of;
 use super::survey::note_settled;
 use super::survey::segments_in;
 use super::survey::survey;
+use super::sync::create_folder;
 use super::writer;
 
 /// A segment is sealed at this size. Small ones cost more files, large ones more cache misses:
@@ -82,7 +83,7 @@ pub(super) fn open(
 /// Reads the header and the footer of each segment.
 fn read_ends(log: &LogCore, recovery: &mut Recovery) -> Result<BTreeMap<u64, Ends>, StorageError> {
     let folder = &log.folder;
-    fs::create_dir_all(folder).map_err(|e| failed("create the directory", folder, &e))?;
+    create_folder(folder).map_err(|e| failed("create the directory", folder, &e))?;
     let mut found = BTreeMap::new();
     let mut next = 0;
     for (first, path) in segments_in(folder)? {

@@ -12,6 +12,7 @@ use super::error::failed;
 use super::format;
 use super::log::LogCore;
 use super::log::lock;
+use super::sync::create_folder;
 
 /// Its name in the log's folder.
 pub(super) const FILE: &str = "settled";
@@ -80,7 +81,7 @@ impl SettledFile {
         let bytes = encode(&all_runs(log));
         let new = log.folder.join("settled.new");
         let write = |new: &Path| {
-            fs::create_dir_all(&log.folder)?;
+            create_folder(&log.folder)?;
             let mut file = File::options()
                 .create(true)
                 .truncate(true)

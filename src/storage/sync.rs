@@ -1,6 +1,8 @@
 //! The sync thread: what is written becomes safe from a power failure, as the policy says.
 
+use std::fs;
 use std::fs::File;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::Condvar;
@@ -210,6 +212,24 @@ fn round(log: &LogCore) -> Result<(), StorageError> {
 
 fn sync_file(file: &File, path: &Path) -> Result<(), StorageError> {
     file.sync_data().map_err(|e| failed("sync", path, &e))
+}
+
+/// Creates a folder and those above it, and syncs the entry of each: a file that is synced is
+/// only as safe as the names on the way to it.
+pub(super) fn create_folder(folder: &Path) -> io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let parent = match folder.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        None => return Ok(()),
+    };
+    create_folder(parent)?;
+    match fs::create_dir(folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => File::open(parent)?.sync_all(),
+    }
 }
 
 fn sync_folder(folder: &Path) -> Result<(), StorageError> {

@@ -10,6 +10,7 @@ use crate::delivery::config::QueueKind;
 use crate::intake::tenants::{LimitsConfig, OTHER};
 use crate::intake::{Acknowledge, MemoryBudget};
 use crate::receivers::ReceiverConfig;
+use crate::storage::Key;
 use crate::units::ByteSize;
 
 /// Below this no useful number of requests fits beside the connections' windows.
@@ -50,6 +51,13 @@ fn storage(config: &Config, site: &mut Site<'_>) {
         &["storage", "directory"],
         "`directory` is empty: name a folder that only otlpd writes to",
     );
+    for (index, key) in config.storage.encryption_keys.iter().enumerate() {
+        if let Err(problem) = Key::parse(&key.id, &key.key) {
+            let index = index.to_string();
+            let path = ["storage", "encryption_keys", &index, "key"];
+            site.problem(&path, &[], problem.to_string());
+        }
+    }
     for (name, entry) in &config.exporters {
         let kind = entry.lane.queue.kind;
         if directory.is_none() && kind != QueueKind::Memory {
