@@ -82,7 +82,8 @@ class Disk:
         self.filler = self.directory / "filler"
 
     def fill(self):
-        with open(self.filler, "wb", buffering=0) as file:
+        """What was given back since the last time is taken too."""
+        with open(self.filler, "ab", buffering=0) as file:
             for size in (1 << 20, 1 << 12):
                 try:
                     while True:
@@ -109,6 +110,8 @@ class Loop:
         self.done = {}
         self.failures = []
         self.ledgers = 0
+        # How often the log spoke of a full disk.
+        self.noticed = 0
         # How much the clients had been answered after each fault, and how long that took.
         self.slowest_recovery = (0.0, "none")
 
@@ -167,8 +170,11 @@ class Loop:
             self.sink.mode(**{lane: MISDEEDS[fault] for lane in lanes})
             self.watch(lasts)
         elif fault == "disk full":
-            self.disk.fill()
-            self.watch(lasts)
+            # What is written where nothing is delivered stays; else room comes back now and then.
+            mood = self.luck.choice([{}, {"answer": "unavailable"}])
+            self.sink.mode(grpc=mood, http=mood)
+            self.watch(lasts, each=self.disk.fill)
+            self.noticed += self.says_full()
             self.disk.free()
         else:
             # As often as not in a bad moment.
@@ -212,15 +218,20 @@ class Loop:
             self.failures.append(f"run {start}: SIGTERM, exit code {code}, ledger {ledger}")
         return ledger
 
-    def watch(self, seconds):
+    def says_full(self):
+        """Whether the log has a line for whoever must make room."""
+        return int("os error 28" in self.daemon.log.read_text(errors="replace"))
+
+    def watch(self, seconds, each=lambda: None):
         """Lets it run; every ledger that is seen meanwhile must balance."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
+            each()
             status = self.daemon.status()
             if status is not None:
                 self.ledgers += 1
                 self.failures += parts.imbalances(status["ledger"])
-            time.sleep(0.2)
+            time.sleep(0.1)
 
     def flows_again(self, fault):
         """New requests are taken, and something is delivered to each destination."""
@@ -282,7 +293,9 @@ class Loop:
         if self.given.acknowledge == "stored":
             self.replay(dead, taken)
         self.failures += self.daemon.panics()
-        print(f"  faults: {self.done}")
+        if self.done.get("disk full") and not self.noticed:
+            self.failures.append("the disk was full, and the log does not say so")
+        print(f"  faults: {self.done}; noticed that the disk was full: {self.noticed}")
         print(f"  attempts of clients: {told.attempts}")
         return (
             f"{self.given.minutes:g} minutes, {sum(self.done.values())} faults, {self.daemon.starts} "

@@ -9,7 +9,8 @@ import parts
 
 
 def of(kind, folder, directory):
-    return {"none": Kept, "recorded": Recorded, "image": Image}[kind](folder, directory)
+    kinds = {"none": Kept, "recorded": Recorded, "journal": Journal, "image": Image}
+    return kinds[kind](folder, directory)
 
 
 class Kept:
@@ -78,6 +79,10 @@ class PowerLoss(Kept):
 class Recorded(PowerLoss):
     """Cuts files back by the record that power.c keeps."""
 
+    # Whether a sync of anything makes all earlier names last, as with the journals of ext4 and XFS.
+    # POSIX promises no such thing.
+    JOURNAL = False
+
     def __init__(self, folder, directory):
         super().__init__(folder, directory)
         self.library = folder / "power.so"
@@ -95,9 +100,15 @@ class Recorded(PowerLoss):
         }
 
     def lose(self):
-        cut_back(self.directory.resolve(), self.side)
+        cut_back(self.directory.resolve(), self.side, self.JOURNAL)
         shutil.rmtree(self.side)
         self.side.mkdir()
+
+
+class Journal(Recorded):
+    """The same, on a file system whose names are in a journal."""
+
+    JOURNAL = True
 
 
 class Known:
@@ -131,13 +142,12 @@ def read_events(side):
     return [line.split("\t") for line in path.read_text().splitlines()]
 
 
-def cut_back(directory, side):
-    files, entries, new = {}, [], set()
+def cut_back(directory, side, journal):
+    files, entries = {}, []
     for words in read_events(side):
         kind = words[0]
         if kind == "C":
             files[words[2]] = Known()
-            new.add(words[2])
             entries.append((parent(words[1]), "create", words[1], words[2]))
         elif kind == "D":
             entries.append((parent(words[1]), "mkdir", words[1], None))
@@ -151,6 +161,7 @@ def cut_back(directory, side):
             known.begun[words[3]] = (int(words[2]), len(known.undo))
         elif kind == "F":
             files.setdefault(words[1], Known()).synced(words[2])
+            entries = [] if journal else entries
         elif kind == "W":
             files.setdefault(words[1], Known()).undo.append((int(words[2]), words[3]))
         elif kind == "R":
@@ -160,7 +171,7 @@ def cut_back(directory, side):
         elif kind == "X":
             entries.append((parent(words[1]), "rmdir", words[1], None))
         elif kind == "S":
-            entries = [entry for entry in entries if entry[0] != words[1]]
+            entries = [entry for entry in entries if entry[0] != words[1] and not journal]
         elif kind == "!":
             raise parts.Failure(f"the record of writes cannot follow: {words[1:]}")
     for _, kind, name, more in reversed(entries):

@@ -7,11 +7,14 @@ lasts. After the last kill it is healthy, everything drains, and every item that
 must have arrived. What arrives twice may not be more than what was in flight when it was killed.
 
 --power recorded   after each kill, files are cut back to what was synced (tests/proof/power.c)
+--power journal    the same, where a sync of anything makes all earlier names last (ext4, XFS)
 --power image      storage lies on a file system of its own, whose image is copied when it is
                    killed, before the kernel writes back what nobody synced; needs root
 """
 
 import argparse
+import bisect
+import json
 import pathlib
 import random
 import shutil
@@ -151,6 +154,11 @@ class Proof:
         most = self.most_twice()
         if self.given.power == "none" and twice > most:
             failures.append(f"{twice} items arrived twice; {most} could be in flight in all")
+        answered = self.answered_before(told)
+        if self.given.power == "none" and answered > 2:
+            failures.append(
+                f"items arrived again that the destination had taken {answered:.3f} s before the kill"
+            )
         print(f"  {account.words()}")
         print(f"  attempts of clients: {told.attempts}; moods: {self.moods}")
         seconds = f"slowest start {self.daemon.slowest_start:.2f} s, peak {self.daemon.peak >> 20} MiB"
@@ -159,8 +167,30 @@ class Proof:
         return failures, (
             f"{self.given.kills} kills, acknowledge {self.given.acknowledge}, fsync "
             f"{self.given.fsync}, power {self.given.power}: {account.acknowledged} acknowledged, "
-            f"{account.missing_items()} missing, {twice} twice (at most {most}), {seconds}"
+            f"{account.missing_items()} missing, {twice} twice (at most {most}; "
+            f"taken {answered * 1000:.0f} ms before the kill at most), {seconds}"
         )
+
+    def answered_before(self, told):
+        """How long before a kill the destination had taken what it was sent again after it: about
+        none, if only what was in flight comes again."""
+        once = {request.first for request in told.acknowledged if request.attempts == 1}
+        kills = [at for at, _ in self.killed]
+        seen, longest = {}, 0.0
+        with open(self.sink.folder / "grpc.log") as log:
+            for line in log:
+                words = line.split(" ", 4)
+                if words[1] != "took":
+                    continue
+                now = int(words[0]) / 1e9
+                for first, _ in json.loads(words[4]):
+                    # Requests are not split here: what is sent again begins where it began.
+                    if first in once and first in seen:
+                        kill = bisect.bisect(kills, seen[first])
+                        if kill < len(kills) and kills[kill] < now:
+                            longest = max(longest, kills[kill] - seen[first])
+                    seen[first] = now
+        return longest
 
     def most_twice(self):
         """At each kill: eight requests under way, as large as the largest that was seen, and what
@@ -186,7 +216,7 @@ def options():
     add("--acknowledge", default="stored", choices=["stored", "queued", "delivered"])
     add("--fsync", default="interval", choices=["interval", "always", "never"])
     add("--sync-interval", type=float, default=None, help="seconds; what counts as the last ones")
-    add("--power", default="none", choices=["none", "recorded", "image"])
+    add("--power", default="none", choices=["none", "recorded", "journal", "image"])
     add("--processes", type=int, default=2)
     add("--threads", type=int, default=4)
     add("--rate", type=float, default=300, help="requests a second")
