@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::Fsync;
 use super::StorageError;
 use super::error::failed;
 use super::format;
@@ -88,11 +89,16 @@ impl SettledFile {
                 .write(true)
                 .open(new)?;
             file.write_all(&bytes)?;
+            // A name must not be safe before what it names is. Once for a MiB, so it is cheap.
+            if log.options.fsync != Fsync::Never {
+                file.sync_data()?;
+            }
             fs::rename(new, log.folder.join(FILE))?;
             // Opened again to append: a cut file is then written on at its end.
             File::options().append(true).open(log.folder.join(FILE))
         };
         let file = write(&new).map_err(|e| failed("write", &new, &e))?;
+        lock(&log.state).unsynced.folder = true;
         self.file = Some(Arc::new(file));
         self.bytes = bytes.len() as u64;
         self.compact_at = self.bytes * 2;

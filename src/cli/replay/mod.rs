@@ -26,7 +26,7 @@ use tally::{Outcome, Tally};
 pub(super) struct Replay {
     #[command(flatten)]
     destination: DestinationArgs,
-    /// The folder of [storage]
+    /// The folder of [storage]; where it is encrypted, give --config, which has the keys
     #[arg(
         long,
         value_name = "DIR",
@@ -69,10 +69,7 @@ impl Replay {
     }
 
     async fn carry_out(&self) -> Result<bool, String> {
-        let folder = Folder {
-            directory: self.directory()?,
-            keys: Vec::new(),
-        };
+        let folder = self.folder()?;
         let mut source = match self.remove {
             true => Source::take_over(folder).await?,
             false => Source::look_into(folder)?,
@@ -96,17 +93,22 @@ impl Replay {
         ended.map(|()| course.complete && course.tally.all_delivered())
     }
 
-    fn directory(&self) -> Result<PathBuf, String> {
+    fn folder(&self) -> Result<Folder, String> {
         if let Some(directory) = &self.directory {
-            return Ok(directory.clone());
+            return Ok(Folder {
+                directory: directory.clone(),
+                keys: Vec::new(),
+            });
         }
         let config = self
             .config
             .load()
             .map_err(|problems| problems.to_string())?;
-        config.storage.directory.ok_or_else(|| {
+        let keys = config.storage.keys();
+        let directory = config.storage.directory.ok_or_else(|| {
             "the configuration keeps nothing on disk: it has no `directory` in [storage]".to_owned()
-        })
+        })?;
+        Ok(Folder { directory, keys })
     }
 
     async fn send(

@@ -242,14 +242,14 @@ impl Lane {
         Ok(())
     }
 
-    /// What nobody has read stays where it is.
+    /// What nobody has read stays where it is: that is all that is still in process when nothing
+    /// is in memory any more, what a reader that went away gives back included.
     pub(super) fn keep_unread(&self) {
-        let Some(durable) = &self.durable else {
+        if self.durable.is_none() {
             return;
-        };
-        let waiting = durable.waiting();
-        for (account, items) in self.accounts.iter().zip(waiting.weight) {
-            account.settle(items, Fate::Kept);
+        }
+        for account in &self.accounts {
+            account.settle(account.counts().in_process, Fate::Kept);
         }
         let kept: u64 = self.accounts.iter().map(|a| a.counts().kept).sum();
         if kept > 0 {
