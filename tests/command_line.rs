@@ -54,7 +54,7 @@ fn validate_tells_every_problem_and_fails() {
         said.starts_with("tests/fixtures/config/zeros.toml:2:12: "),
         "{said}"
     );
-    assert!(said.ends_with("13 problems\n"), "{said}");
+    assert!(said.ends_with("18 problems\n"), "{said}");
 }
 
 #[test]
