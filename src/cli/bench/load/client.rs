@@ -185,7 +185,8 @@ impl Client {
     async fn exchange(&self, request: Request<Pieces>) -> Result<Answer, &'static str> {
         match self.exchange_once(request).await {
             Err(Unsent::Whole(request)) => match self.exchange_once(*request).await {
-                Err(_) => Err("connection"),
+                Err(Unsent::Whole(_)) => Err("connection"),
+                Err(Unsent::Because(why)) => Err(why),
                 Ok(answer) => Ok(answer),
             },
             Err(Unsent::Because(why)) => Err(why),
