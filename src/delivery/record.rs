@@ -131,19 +131,35 @@ impl Head {
         let since = self.received.duration_since(SystemTime::UNIX_EPOCH);
         let millis = since.map_or(0, |since| since.as_millis());
         let mut out = Vec::with_capacity(32);
-        number(&mut out, RECEIVED, u64::try_from(millis).unwrap_or(0));
-        number(&mut out, PLAIN_BYTES, self.plain_bytes as u64);
+        wire::write_number(
+            &mut out,
+            RECEIVED << 3 | wire::VARINT,
+            u64::try_from(millis).unwrap_or(0),
+        );
+        wire::write_number(
+            &mut out,
+            PLAIN_BYTES << 3 | wire::VARINT,
+            self.plain_bytes as u64,
+        );
         let encoding = match self.encoding {
             None => 0,
             Some(Encoding::Gzip) => 1,
             Some(Encoding::Zstd) => 2,
         };
-        number(&mut out, ENCODING, encoding);
+        wire::write_number(&mut out, ENCODING << 3 | wire::VARINT, encoding);
         if let Some(tenant) = &self.context.tenant {
             wire::write_bytes(&mut out, TENANT << 3 | wire::DELIMITED, tenant.as_bytes());
         }
-        number(&mut out, PRIORITY, self.context.priority as u64);
-        number(&mut out, AWAITED, u64::from(self.awaited));
+        wire::write_number(
+            &mut out,
+            PRIORITY << 3 | wire::VARINT,
+            self.context.priority as u64,
+        );
+        wire::write_number(
+            &mut out,
+            AWAITED << 3 | wire::VARINT,
+            u64::from(self.awaited),
+        );
         out.into()
     }
 
@@ -198,14 +214,6 @@ impl Head {
             }
         }
         Ok(Ok(head))
-    }
-}
-
-/// Nought is not written: it is what a missing field means.
-fn number(out: &mut Vec<u8>, field: u32, value: u64) {
-    if value != 0 {
-        wire::write_varint(out, u64::from(field << 3 | wire::VARINT));
-        wire::write_varint(out, value);
     }
 }
 

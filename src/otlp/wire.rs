@@ -305,6 +305,14 @@ pub fn write_varint(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
+/// Appends a field of wire type 0; proto3 does not write nought, which is what a missing one means.
+pub fn write_number(out: &mut Vec<u8>, tag: u32, value: u64) {
+    if value > 0 {
+        write_varint(out, u64::from(tag));
+        write_varint(out, value);
+    }
+}
+
 /// The number of bytes of a varint in its shortest form.
 pub const fn varint_len(value: u64) -> usize {
     (70 - (value | 1).leading_zeros() as usize) / 7

@@ -85,10 +85,10 @@ impl Letter {
         text(&mut out, CAUSE, front(&self.cause, LONGEST_CAUSE));
         time(&mut out, GIVEN_UP, self.given_up);
         time(&mut out, RECEIVED, self.received);
-        number(&mut out, SIGNAL, self.signal as u64 + 1);
-        number(&mut out, ITEMS, self.items);
+        wire::write_number(&mut out, SIGNAL, self.signal as u64 + 1);
+        wire::write_number(&mut out, ITEMS, self.items);
         text(&mut out, TENANT, &self.tenant);
-        number(&mut out, PRIORITY, self.priority as u64 + 1);
+        wire::write_number(&mut out, PRIORITY, self.priority as u64 + 1);
         out.into()
     }
 
@@ -152,13 +152,6 @@ fn front(text: &str, most: usize) -> &str {
 fn text(out: &mut Vec<u8>, tag: u32, text: &str) {
     if !text.is_empty() {
         wire::write_bytes(out, tag, text.as_bytes());
-    }
-}
-
-fn number(out: &mut Vec<u8>, tag: u32, number: u64) {
-    if number > 0 {
-        wire::write_varint(out, u64::from(tag));
-        wire::write_varint(out, number);
     }
 }
 

@@ -1,12 +1,12 @@
 //! The way into a lane: a batch finds room, is stored where the queue is on disk, and is taken
 //! over with the duty to say what becomes of it.
 
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use super::Lane;
+use super::{Lane, State};
 use crate::batch::{Batch, Priority};
 use crate::budget::{Budget, Reservation};
 use crate::delivery::config::{Order, QueueKind, WhenFull};
@@ -201,7 +201,9 @@ impl Lane {
         match room {
             Some(room) => self.push_parcel(batch, room, Some(ticket), settlement),
             None => {
-                if self.lock().closed {
+                // Under the lock: what comes after the end would be in nobody's count.
+                let state = self.lock();
+                if state.closed {
                     return false;
                 }
                 self.account(batch.signal).receive(batch.items);
@@ -219,7 +221,7 @@ impl Lane {
         settlement: Option<&Arc<Settlement>>,
     ) -> bool {
         let account = self.account(batch.signal);
-        let mut state = self.lock();
+        let state = self.lock();
         if state.closed {
             return false;
         }
@@ -230,17 +232,22 @@ impl Lane {
             settlement.cloned(),
             ticket.map(Arc::new),
         );
-        state.queue.push(Parcel {
-            batch,
-            receipt,
-            room: Arc::new(room),
-        });
-        self.show(&state);
-        self.wake_if_enough(state);
+        let room = Arc::new(room);
+        self.enqueue(
+            state,
+            Parcel {
+                batch,
+                receipt,
+                room,
+            },
+        );
         true
     }
 
-    pub(super) fn wake_if_enough(&self, mut state: std::sync::MutexGuard<'_, super::State>) {
+    /// Lets a parcel in, and wakes the sender where it waits for as much as there is now.
+    pub(super) fn enqueue(&self, mut state: MutexGuard<'_, State>, parcel: Parcel) {
+        state.queue.push(parcel);
+        self.show(&state);
         let enough =
             |wanted| state.queue.bytes() >= wanted || state.queue.items() >= self.limits.max_items;
         if state.wanted_bytes.is_some_and(enough) {
@@ -268,9 +275,9 @@ impl Lane {
             }
             None => self.give_up_resident(priority),
         };
-        // Room is free again only when whole files have left the disk.
-        let freed = self.room.reserve_most(record::room(batch));
         if given_up {
+            // Room is free again only when whole files have left the disk.
+            let freed = self.room.reserve_most(record::room(batch));
             drop(timeout(FREED_WITHIN, freed).await);
         }
         given_up

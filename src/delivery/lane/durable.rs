@@ -10,7 +10,7 @@ use tokio::time::sleep;
 use super::Lane;
 use crate::batch::{Batch, Priority};
 use crate::budget::{Budget, Reservation};
-use crate::delivery::config::{Order, QueueKind};
+use crate::delivery::config::Order;
 use crate::delivery::queue::Parcel;
 use crate::delivery::record;
 use crate::receipt::Receipt;
@@ -186,19 +186,21 @@ impl Lane {
                 let room = room.split_off(batch.bytes());
                 let account = self.account(batch.signal);
                 let receipt = Receipt::resume(weight, account, None, Some(Arc::new(ticket)));
-                let mut state = self.lock();
+                let state = self.lock();
                 if state.closed {
                     drop(state);
                     receipt.settle(Fate::Kept);
                     return;
                 }
-                state.queue.push(Parcel {
-                    batch,
-                    receipt,
-                    room: Arc::new(room),
-                });
-                self.show(&state);
-                self.wake_if_enough(state);
+                let room = Arc::new(room);
+                self.enqueue(
+                    state,
+                    Parcel {
+                        batch,
+                        receipt,
+                        room,
+                    },
+                );
             }
             Err(problem) => {
                 tracing::error!(exporter = %self.name, problem, "a stored request is lost");
@@ -256,7 +258,7 @@ impl Lane {
             tracing::info!(
                 exporter = %self.name,
                 items = kept,
-                kind = QueueKind::name(self.config.queue.kind),
+                kind = self.config.queue.kind.name(),
                 "undelivered items stay on disk for the next start"
             );
         }
