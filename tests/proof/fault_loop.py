@@ -12,13 +12,9 @@ a destination itself rejected.
 The disk that is full is a tmpfs of its own; where none can be mounted, that fault is left out.
 """
 
-import argparse
-import pathlib
 import random
-import shutil
 import signal
 import subprocess
-import tempfile
 import time
 
 import books
@@ -331,33 +327,18 @@ class Loop:
                 part.end()
 
 
-def options():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parts.arguments(parser)
-    add = parser.add_argument
+def more(add):
     add("--minutes", type=float, default=10)
-    add("--acknowledge", default="stored", choices=["stored", "queued", "delivered"])
-    add("--fsync", default="interval", choices=["interval", "always", "never"])
     add("--lasts", type=float, default=6, help="seconds that a fault lasts at most")
     add("--disk", type=int, default=512, help="MiB of the disk that gets full")
-    add("--processes", type=int, default=2)
-    add("--threads", type=int, default=4)
     add("--rate", type=float, default=200, help="requests a second")
-    given = parser.parse_args()
-    if given.seed is None:
-        given.seed = random.randrange(1 << 30)
-    return given
 
 
 def main():
     if not parts.python_is_ready():
         return
-    given = options()
-    folder = given.folder or pathlib.Path(tempfile.mkdtemp(prefix="otlpd-proof-"))
-    folder.mkdir(parents=True, exist_ok=True)
-    print(f"  seed {given.seed}, folder {folder}", flush=True)
+    given = parts.options(__doc__, more)
+    folder = parts.workplace(given)
     loop = Loop(given, folder)
     try:
         words = loop.run()
@@ -366,9 +347,7 @@ def main():
         words = f"after {loop.done}"
     finally:
         loop.end()
-    if not loop.failures and given.folder is None:
-        shutil.rmtree(folder, ignore_errors=True)
-    parts.verdict("fault_loop", loop.failures[:40], words)
+    parts.leave(given, folder, "fault_loop", loop.failures[:40], words)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,17 @@
 """What the proofs start and stop: the daemon, the sink, the generators."""
 
+import argparse
 import http.client
 import json
 import os
 import pathlib
 import random
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -301,7 +304,36 @@ def verdict(name, failures, words):
     sys.exit(1 if failures else 0)
 
 
-def arguments(parser):
-    parser.add_argument("--otlpd", type=pathlib.Path, default=ROOT / "target/release/otlpd")
-    parser.add_argument("--folder", type=pathlib.Path, help="where everything is kept (default: a new one, removed on success)")
-    parser.add_argument("--seed", type=int, default=None)
+def options(doc, more):
+    """What every proof can be told, and what `more` adds; with a seed, told or drawn."""
+    parser = argparse.ArgumentParser(
+        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--otlpd", type=pathlib.Path, default=ROOT / "target/release/otlpd")
+    add("--folder", type=pathlib.Path, help="where everything is kept (default: a new one, removed on success)")
+    add("--seed", type=int, default=None)
+    add("--acknowledge", default="stored", choices=["stored", "queued", "delivered"])
+    add("--fsync", default="interval", choices=["interval", "always", "never"])
+    add("--processes", type=int, default=2)
+    add("--threads", type=int, default=4)
+    more(add)
+    given = parser.parse_args()
+    if given.seed is None:
+        given.seed = random.randrange(1 << 30)
+    return given
+
+
+def workplace(given):
+    """The folder of a run."""
+    folder = given.folder or pathlib.Path(tempfile.mkdtemp(prefix="otlpd-proof-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    print(f"  seed {given.seed}, folder {folder}", flush=True)
+    return folder
+
+
+def leave(given, folder, name, failures, words):
+    """Clears the folder away where nobody asked for it and nothing failed; then the last line."""
+    if not failures and given.folder is None:
+        shutil.rmtree(folder, ignore_errors=True)
+    verdict(name, failures, words)

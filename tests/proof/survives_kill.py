@@ -12,14 +12,9 @@ must have arrived. What arrives twice may not be more than what was in flight wh
                    killed, before the kernel writes back what nobody synced; needs root
 """
 
-import argparse
 import bisect
 import json
-import pathlib
 import random
-import shutil
-import sys
-import tempfile
 import time
 
 import parts
@@ -206,36 +201,21 @@ class Proof:
         self.power.end()
 
 
-def options():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parts.arguments(parser)
-    add = parser.add_argument
+def more(add):
     add("--kills", type=int, default=50)
-    add("--acknowledge", default="stored", choices=["stored", "queued", "delivered"])
-    add("--fsync", default="interval", choices=["interval", "always", "never"])
     add("--sync-interval", type=float, default=None, help="seconds; what counts as the last ones")
     add("--power", default="none", choices=["none", "recorded", "journal", "image"])
-    add("--processes", type=int, default=2)
-    add("--threads", type=int, default=4)
     add("--rate", type=float, default=300, help="requests a second")
     add("--most-items", type=int, default=40)
     add("--shortest", type=float, default=0.2)
     add("--longest", type=float, default=3.0)
-    given = parser.parse_args()
-    if given.seed is None:
-        given.seed = random.randrange(1 << 30)
-    return given
 
 
 def main():
     if not parts.python_is_ready():
         return
-    given = options()
-    folder = given.folder or pathlib.Path(tempfile.mkdtemp(prefix="otlpd-proof-"))
-    folder.mkdir(parents=True, exist_ok=True)
-    print(f"  seed {given.seed}, folder {folder}", flush=True)
+    given = parts.options(__doc__, more)
+    folder = parts.workplace(given)
     proof = Proof(given, folder)
     try:
         failures, words = proof.run()
@@ -243,9 +223,7 @@ def main():
         failures, words = [str(failure)], f"after {len(proof.killed)} kills"
     finally:
         proof.end()
-    if not failures and given.folder is None:
-        shutil.rmtree(folder, ignore_errors=True)
-    parts.verdict("survives_kill", failures, words)
+    parts.leave(given, folder, "survives_kill", failures, words)
 
 
 if __name__ == "__main__":

@@ -159,7 +159,7 @@ fn sizes(queue: &QueueConfig, batch: &BatchConfig, site: &mut Site<'_>) {
         site.problem(path, &[queue_path, batch_path], sentence);
     } else if queue.kind != QueueKind::Memory && max_bytes < LEAST_ON_DISK {
         let sentence = format!(
-            "a queue on disk wants {LEAST_ON_DISK} or more: it is kept in files of 8 MiB, and \
+            "a queue on disk wants {LEAST_ON_DISK} or more: it is kept in files of 4 MiB, and \
              space is given back a file at a time"
         );
         site.problem(queue_path, &[], sentence);

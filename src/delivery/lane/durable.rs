@@ -17,7 +17,8 @@ use crate::receipt::Receipt;
 use crate::storage::{Log, Page, ReadOrder, Record, Tally, Ticket};
 use crate::telemetry::ledger::{Fate, Reason};
 
-/// What files of a log hold at most, about: what must be given up for one of them to leave.
+/// What must be given up for a file to leave: twice what one holds, so that one of them is whole
+/// among it.
 pub(super) const FILE_BYTES: usize = 8 << 20;
 
 /// How long to wait where the disk cannot be read.
