@@ -96,6 +96,10 @@ fn exporter(entry: &ExporterEntry) -> String {
     let kind = match &entry.kind {
         ExporterConfig::OtlpGrpc(config) => format!("otlp_grpc, {}", config.endpoint),
         ExporterConfig::OtlpHttp(config) => format!("otlp_http, {}", config.endpoint),
+        ExporterConfig::File(config) => match config.path() {
+            Some(path) => format!("file, {}", path.display()),
+            None => "file, standard output".to_owned(),
+        },
         ExporterConfig::Debug(_) => "debug".to_owned(),
         ExporterConfig::Discard(_) => "discard".to_owned(),
     };

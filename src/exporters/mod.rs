@@ -10,8 +10,10 @@ use crate::host::workers::Workers;
 use crate::net::compression::Encoding;
 use crate::otlp::Format;
 
+mod date;
 pub mod debug;
 pub mod discard;
+pub mod file;
 pub mod otlp_grpc;
 pub mod otlp_http;
 mod outgoing;
@@ -23,6 +25,8 @@ pub enum ExporterConfig {
     OtlpGrpc(otlp_grpc::OtlpGrpcConfig),
     /// OTLP over HTTP, in binary protobuf or JSON.
     OtlpHttp(otlp_http::OtlpHttpConfig),
+    /// Files, or standard output.
+    File(file::FileConfig),
     /// Prints what passes.
     Debug(debug::DebugConfig),
     /// Takes everything and keeps nothing.
@@ -31,9 +35,13 @@ pub enum ExporterConfig {
 
 impl ExporterConfig {
     /// Every `type` there is, with a line on what it is for.
-    pub const TYPES: [(&'static str, &'static str); 4] = [
+    pub const TYPES: [(&'static str, &'static str); 5] = [
         ("otlp_grpc", "OTLP over gRPC"),
         ("otlp_http", "OTLP over HTTP, in binary protobuf or JSON"),
+        (
+            "file",
+            "files or standard output: JSON lines, or binary protobuf",
+        ),
         ("debug", "prints what passes, for a person"),
         (
             "discard",
@@ -50,6 +58,7 @@ impl ExporterConfig {
         Some(match kind {
             "otlp_grpc" => otlp_grpc::OtlpGrpcConfig::deserialize(table).map(Self::OtlpGrpc),
             "otlp_http" => otlp_http::OtlpHttpConfig::deserialize(table).map(Self::OtlpHttp),
+            "file" => file::FileConfig::deserialize(table).map(Self::File),
             "debug" => debug::DebugConfig::deserialize(table).map(Self::Debug),
             "discard" => discard::DiscardConfig::deserialize(table).map(Self::Discard),
             _ => return None,
@@ -64,6 +73,7 @@ impl ExporterConfig {
         Ok(match self {
             Self::OtlpGrpc(config) => Arc::new(otlp_grpc::OtlpGrpc::new(config, workers.clone())?),
             Self::OtlpHttp(config) => Arc::new(otlp_http::OtlpHttp::new(config, workers.clone())?),
+            Self::File(config) => Arc::new(file::File::new(config)?),
             Self::Debug(config) => Arc::new(debug::Debug::new(config, workers.clone())?),
             Self::Discard(_) => Arc::new(discard::Discard),
         })
@@ -76,7 +86,7 @@ impl ExporterConfig {
             Self::OtlpGrpc(config) => config.compression.encoding(),
             Self::OtlpHttp(config) if config.encoding == Format::Json => None,
             Self::OtlpHttp(config) => config.compression.encoding(),
-            Self::Debug(_) | Self::Discard(_) => None,
+            Self::File(_) | Self::Debug(_) | Self::Discard(_) => None,
         }
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::Site;
 use super::endpoint::{self, Form};
+use super::{Site, files};
 use crate::config::problem::Findings;
 use crate::config::tree::Node;
 use crate::delivery::config::{
@@ -76,6 +76,7 @@ pub(in crate::config) fn exporter(config: &ExporterConfig, node: &Node, findings
             send(&config.endpoint, Form::Http, &mut site);
             headers(&config.headers, &mut site);
         }
+        ExporterConfig::File(config) => files::writes(config, &mut site),
         ExporterConfig::Debug(_) | ExporterConfig::Discard(_) => {}
     }
 }

@@ -6,6 +6,7 @@ use super::tree::Node;
 
 mod component;
 mod endpoint;
+mod files;
 mod graph;
 mod sections;
 
