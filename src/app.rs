@@ -32,7 +32,8 @@ use crate::pipeline::Pipeline;
 use crate::pipeline::route::Route;
 use crate::processors;
 use crate::processors::fault::Fault;
-use crate::receivers::otlp::OtlpConfig;
+use crate::receivers::file::Positions;
+use crate::receivers::otlp::ValidationConfig;
 use crate::shutdown::Trigger;
 use crate::telemetry::health::Health;
 use crate::telemetry::lanes::Lanes;
@@ -86,6 +87,8 @@ pub struct App {
     /// Second descriptors of all listening sockets: as long as they are open, nobody is refused,
     /// whoever accepts.
     sockets: Vec<OwnedFd>,
+    /// How far files were read by receivers that have stopped.
+    positions: Positions,
     upgrades: Arc<Upgrades>,
     deadline: Duration,
 }
@@ -144,6 +147,7 @@ impl App {
             background: Vec::new(),
             admin: None,
             sockets: Vec::new(),
+            positions: past.map(|past| past.positions.clone()).unwrap_or_default(),
             upgrades,
             deadline: config.shutdown.deadline,
         }
@@ -227,7 +231,7 @@ impl App {
         Ok(lanes)
     }
 
-    fn intake(&self, config: &Config, otlp: &OtlpConfig, pipelines: Feeds) -> Intake {
+    fn intake(&self, config: &Config, validation: ValidationConfig, pipelines: Feeds) -> Intake {
         let fed = Signal::ALL.into_iter().zip(&pipelines);
         let takes = fed
             .filter(|(_, fed)| !fed.is_empty())
@@ -235,7 +239,7 @@ impl App {
             .collect();
         let route = Arc::new(Route {
             pipelines,
-            validation: otlp.validation.into(),
+            validation: validation.into(),
             acknowledge: config.acknowledge(),
             budget: self.budget.clone(),
             workers: self.workers.clone(),

@@ -10,6 +10,7 @@ use crate::config::Config;
 use crate::net::inherited::Sockets;
 use crate::net::listen::Listener;
 use crate::receivers::ReceiverConfig;
+use crate::receivers::file::FileReceiver;
 use crate::receivers::otlp::OtlpConfig;
 use crate::receivers::otlp::listen::Listeners;
 use crate::telemetry::health::State;
@@ -19,6 +20,7 @@ pub struct Prepared {
     app: App,
     admin: Option<Listener>,
     receivers: Vec<(String, OtlpConfig, Listeners)>,
+    files: Vec<(String, FileReceiver)>,
     exporters: BTreeMap<String, Arc<dyn Exporter>>,
     /// What ran before in this process, and still has something to deliver.
     past: Option<App>,
@@ -55,6 +57,7 @@ impl Prepared {
             app,
             admin: None,
             receivers: Vec::new(),
+            files: Vec::new(),
             exporters: BTreeMap::new(),
             past: None,
         };
@@ -79,7 +82,14 @@ impl Prepared {
             self.admin = Some(listener);
         }
         for (name, receiver) in &config.receivers {
-            let ReceiverConfig::Otlp(otlp) = receiver;
+            let otlp = match receiver {
+                ReceiverConfig::Otlp(otlp) => otlp,
+                ReceiverConfig::File(file) => {
+                    let file = FileReceiver::new(name, file, &self.app.registry);
+                    self.files.push((name.clone(), file));
+                    continue;
+                }
+            };
             let listeners = Listeners::open(name, otlp, &self.app.registry, sockets).await?;
             let kept = listeners.duplicate();
             let kept = kept.map_err(|error| no_descriptor(&error))?;
@@ -99,6 +109,7 @@ impl Prepared {
             mut app,
             admin,
             receivers,
+            files,
             exporters,
             past,
         } = self;
@@ -117,9 +128,21 @@ impl Prepared {
         };
         let pipelines = build_pipelines(config, &lanes, &faults);
         for (name, otlp, listeners) in receivers {
-            let intake = app.intake(config, &otlp, feeds(&name, config, &pipelines));
+            let intake = app.intake(config, otlp.validation, feeds(&name, config, &pipelines));
             let serve = listeners.serve(intake, app.receiving.drain());
             app.background.push(tokio::spawn(serve));
+        }
+        for (name, file) in files {
+            let feeds = feeds(&name, config, &pipelines);
+            let intake = app.intake(config, file.validation(), feeds);
+            let storage = config.storage.directory.clone();
+            let read = file.run(
+                intake,
+                storage,
+                app.positions.clone(),
+                app.receiving.drain(),
+            );
+            app.background.push(tokio::spawn(read));
         }
         if let Some(past) = past {
             app.senders

@@ -77,6 +77,7 @@ fn list(names: &[String], describe: impl Fn(&String) -> Option<String>) -> Strin
 
 fn receiver(config: &ReceiverConfig) -> String {
     match config {
+        ReceiverConfig::File(file) => format!("file, {}", file.include.join(", ")),
         ReceiverConfig::Otlp(otlp) => {
             let grpc = otlp
                 .grpc

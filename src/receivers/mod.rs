@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+pub mod file;
 pub mod otlp;
 
 /// One receiver, by its `type`.
@@ -9,12 +10,16 @@ pub mod otlp;
 pub enum ReceiverConfig {
     /// OTLP over gRPC and HTTP.
     Otlp(otlp::OtlpConfig),
+    /// Files of OTLP.
+    File(file::FileConfig),
 }
 
 impl ReceiverConfig {
     /// Every `type` there is, with a line on what it is for.
-    pub const TYPES: [(&'static str, &'static str); 1] =
-        [("otlp", "OTLP over gRPC and HTTP (binary protobuf or JSON)")];
+    pub const TYPES: [(&'static str, &'static str); 2] = [
+        ("otlp", "OTLP over gRPC and HTTP (binary protobuf or JSON)"),
+        ("file", "files that grow: JSON lines, or binary protobuf"),
+    ];
 
     /// Reads the table of a receiver of this type; `None` if there is no such type.
     pub fn read<'de, D: serde::Deserializer<'de>>(
@@ -22,6 +27,7 @@ impl ReceiverConfig {
         table: D,
     ) -> Option<Result<Self, D::Error>> {
         match kind {
+            "file" => Some(file::FileConfig::deserialize(table).map(Self::File)),
             "otlp" => Some(otlp::OtlpConfig::deserialize(table).map(Self::Otlp)),
             _ => None,
         }

@@ -20,6 +20,7 @@ pub(in crate::config) fn receiver(config: &ReceiverConfig, node: &Node, findings
     let mut site = Site { node, findings };
     match config {
         ReceiverConfig::Otlp(config) => otlp(config, &mut site),
+        ReceiverConfig::File(config) => files::reads(config, &mut site),
     }
 }
 

@@ -10,6 +10,40 @@ use crate::config::tree::Node;
 use crate::exporters::ExporterConfig;
 use crate::exporters::file::FileConfig;
 use crate::otlp::{Format, Signal};
+use crate::receivers::file as read;
+
+/// Checks the keys of a file receiver.
+pub(super) fn reads(config: &read::FileConfig, site: &mut Site<'_>) {
+    site.forbid(
+        config.include.is_empty(),
+        &["include"],
+        "`include` names no file: give it patterns such as \"/var/log/otlp/*.jsonl\"",
+    );
+    for (key, patterns) in [("include", &config.include), ("exclude", &config.exclude)] {
+        for (index, pattern) in patterns.iter().enumerate() {
+            if let Err(problem) = read::Pattern::parse(pattern) {
+                let path = [key, &index.to_string()];
+                site.problem(&path, &[], format!("this pattern {problem}"));
+            }
+        }
+    }
+    site.forbid(
+        config.format == Format::Protobuf && config.signal.is_none(),
+        &["format"],
+        "in \"proto\" nothing says what kind of requests a file holds: add `signal = \"traces\"`, \
+         \"metrics\", \"logs\" or \"profiles\"",
+    );
+    let size = config.max_log_size.0 == 0;
+    site.not_zero(
+        size,
+        &["max_log_size"],
+        "every request would be passed over",
+    );
+    let poll = config.poll_interval.is_zero();
+    site.not_zero(poll, &["poll_interval"], "it would look all the time");
+    let files = config.max_concurrent_files == 0;
+    site.not_zero(files, &["max_concurrent_files"], "no file could be open");
+}
 
 /// Checks the keys of a file exporter.
 pub(super) fn writes(config: &FileConfig, site: &mut Site<'_>) {

@@ -117,7 +117,15 @@ fn greedy_lanes(budget: ByteSize, config: &Config, site: &mut Site<'_>) {
 
 fn request_limits(budget: ByteSize, config: &Config, site: &mut Site<'_>) {
     for (name, receiver) in &config.receivers {
-        let ReceiverConfig::Otlp(otlp) = receiver;
+        let otlp = match receiver {
+            ReceiverConfig::Otlp(otlp) => otlp,
+            ReceiverConfig::File(file) => {
+                if file.max_log_size > budget {
+                    over_budget(budget, &["receivers", name, "max_log_size"], site);
+                }
+                continue;
+            }
+        };
         let grpc = otlp.grpc.as_ref().map(|grpc| grpc.max_recv_msg_size);
         let http = otlp.http.as_ref().map(|http| http.max_request_body_size);
         for (listener, key, limit) in [
@@ -250,7 +258,9 @@ fn listeners(tree: &Node, config: &Config) -> Vec<Listener> {
         add(&["admin", "endpoint"], &config.admin.endpoint);
     }
     for (name, receiver) in &config.receivers {
-        let ReceiverConfig::Otlp(otlp) = receiver;
+        let ReceiverConfig::Otlp(otlp) = receiver else {
+            continue;
+        };
         if let Some(grpc) = &otlp.grpc {
             add(&["receivers", name, "grpc", "endpoint"], &grpc.endpoint);
         }

@@ -49,7 +49,10 @@ impl<'a> Name<'a> {
         let time = name.strip_prefix(&self.stem)?.strip_prefix('-')?;
         let time = time.strip_suffix(&self.extension)?;
         let digit = |byte: u8| if byte.is_ascii_digit() { b'0' } else { byte };
-        time.bytes().map(digit).eq(SHAPE.iter().copied()).then_some(time)
+        time.bytes()
+            .map(digit)
+            .eq(SHAPE.iter().copied())
+            .then_some(time)
     }
 }
 
@@ -171,7 +174,13 @@ mod tests {
         let max_age = hour * 7 / 2;
         assert_eq!(left(RotationConfig { max_age, ..config }), "1 2 3 other");
         let max_backups = 2;
-        assert_eq!(left(RotationConfig { max_backups, ..config }), "1 2 other");
+        assert_eq!(
+            left(RotationConfig {
+                max_backups,
+                ..config
+            }),
+            "1 2 other"
+        );
     }
 
     #[test]

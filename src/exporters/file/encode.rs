@@ -11,8 +11,8 @@ use bytes::Bytes;
 use crate::batch::Batch;
 use crate::component::Failure;
 use crate::net::compression::{self, Encoding};
-use crate::otlp::file;
 use crate::otlp::Format;
+use crate::otlp::file;
 
 /// What stands at the front of a gzip member, with its total length (RFC 1952 section 2.3.1.1):
 /// a field of four bytes named OT.
@@ -38,10 +38,8 @@ pub(super) fn batch(
     // Requests are never joined: each line is a request by itself, whatever its signal.
     for request in batch.chunks.iter().filter(|request| !request.is_empty()) {
         let start = out.len();
-        file::append(format, batch.signal, request, out).map_err(|problem| {
-            Failure::Permanent {
-                cause: format!("the request {problem}"),
-            }
+        file::append(format, batch.signal, request, out).map_err(|problem| Failure::Permanent {
+            cause: format!("the request {problem}"),
         })?;
         // It would not say what kind of request it is, and says nothing else.
         if out.get(start..) == Some(b"{}\n") {
@@ -91,8 +89,9 @@ pub(super) fn length(encoding: Encoding, front: &[u8]) -> Option<u64> {
     let (before, length) = front.split_last_chunk::<4>()?;
     let length = u64::from(u32::from_le_bytes(*length));
     match encoding {
-        Encoding::Gzip => (before.starts_with(&GZIP_MAGIC) && before.ends_with(&GZIP_FIELD))
-            .then_some(length),
+        Encoding::Gzip => {
+            (before.starts_with(&GZIP_MAGIC) && before.ends_with(&GZIP_FIELD)).then_some(length)
+        }
         Encoding::Zstd => (before == ZSTD_FIELD).then_some(ZSTD_FRONT as u64 + length),
     }
 }

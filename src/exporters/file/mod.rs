@@ -80,9 +80,7 @@ const SIGNAL: &str = "{signal}";
 impl FileConfig {
     /// The path as it is configured; `None` is standard output.
     pub fn path(&self) -> Option<&PathBuf> {
-        self.path
-            .as_ref()
-            .filter(|path| path.as_os_str() != "-")
+        self.path.as_ref().filter(|path| path.as_os_str() != "-")
     }
 
     /// Whether each signal has a file of its own.

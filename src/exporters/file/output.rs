@@ -123,11 +123,17 @@ impl Output {
             let there = fs::metadata(&self.path).map(|there| (there.dev(), there.ino()));
             if there.ok() != Some(open.place) {
                 if self.config.fsync != Fsync::Never {
-                    open.file.sync_data().map_err(|error| failed("sync", &error))?;
+                    open.file
+                        .sync_data()
+                        .map_err(|error| failed("sync", &error))?;
                 }
                 continue;
             }
-            if fresh && !self.recover(&open.file).map_err(|error| failed("read", &error))? {
+            if fresh
+                && !self
+                    .recover(&open.file)
+                    .map_err(|error| failed("read", &error))?
+            {
                 continue;
             }
             let metadata = open.file.metadata();
