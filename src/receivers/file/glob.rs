@@ -50,11 +50,12 @@ impl Pattern {
         if text.is_empty() {
             return Err("is empty".to_owned());
         }
-        if let Some(found) = text.chars().find(|c| matches!(c, '[' | ']' | '{' | '}')) {
-            return Err(format!(
-                "has a {found:?}, which patterns do not have here: they have `*`, `?` and `**`, \
-                 and there can be several"
-            ));
+        if text.contains(['[', ']', '{', '}']) {
+            return Err(
+                "has a bracket or a brace, which mean nothing in patterns here: they have `*`, \
+                 `?` and `**`, and there can be several"
+                    .to_owned(),
+            );
         }
         let mut pattern = Self {
             root: PathBuf::new(),
