@@ -17,6 +17,7 @@ use super::{FileReceiver, StartAt, source};
 use crate::intake::Intake;
 use crate::limited;
 use crate::shutdown::Drain;
+use crate::telemetry::metrics::ReadingMetrics;
 
 /// The most files that are kept account of; of more, those that come last are left alone.
 const MOST_FILES: usize = 100_000;
@@ -38,6 +39,7 @@ const LAST_LOOKS: u32 = 25;
 /// One receiver at work.
 struct Follower {
     gate: Gate,
+    reading: ReadingMetrics,
     shelf: Shelf,
     include: Vec<Pattern>,
     exclude: Vec<Pattern>,
@@ -85,6 +87,7 @@ impl Follower {
             name,
             config,
             metrics,
+            reading,
         } = receiver;
         let parse = |patterns: &[String]| -> Result<Vec<Pattern>, String> {
             let parse = |text: &String| {
@@ -107,6 +110,7 @@ impl Follower {
                 signal: config.signal,
                 limit: config.max_log_size.as_usize(),
             },
+            reading,
             shelf,
             files: BTreeMap::new(),
             order: Vec::new(),
@@ -136,7 +140,7 @@ impl Follower {
                 self.look().await;
             }
             let mut pause = Some(self.poll_interval);
-            for id in self.order.clone() {
+            for id in self.in_turn() {
                 match self.turn(id, drain).await {
                     Step::More => pause = None,
                     Step::Idle => {}
@@ -159,6 +163,15 @@ impl Follower {
         }
     }
 
+    /// Whose turn it is. What is being inflated holds much memory, and is read to its end first.
+    fn in_turn(&self) -> Vec<(u64, u64)> {
+        let inflating = self.files.iter().find(|(_, file)| file.is_inflating());
+        match inflating {
+            Some((id, _)) => vec![*id],
+            None => self.order.clone(),
+        }
+    }
+
     /// Reads some requests of a file.
     async fn turn(&mut self, id: (u64, u64), drain: &mut Drain) -> Step {
         let open = self.files.values().filter(|file| file.is_open()).count();
@@ -178,6 +191,7 @@ impl Follower {
                 return step;
             }
         }
+        file.give_back();
         Step::More
     }
 
@@ -209,6 +223,8 @@ impl Follower {
             self.known.pop_first();
         }
         self.forget();
+        let unread = self.files.values().map(Following::unread).sum();
+        self.reading.found(self.files.len(), unread);
     }
 
     async fn see(&mut self, seen: Seen) {

@@ -10,7 +10,7 @@ use super::follow::blocking;
 use super::glob::{Seen, is_absence};
 use super::known::Known;
 use super::request::{Fate, Gate, Place};
-use super::source::{AHEAD, Next, Packing, Print, Source};
+use super::source::{AHEAD, Next, Print, Source};
 use crate::intake::Admission;
 use crate::limited;
 use crate::otlp::file::{Kind, kind};
@@ -54,8 +54,11 @@ pub(super) struct Following {
     /// Its size when all that could be read of it was.
     read: Option<u64>,
     source: Option<Source>,
-    /// What is passed over of a request that was counted already.
+    /// What is still to be passed over of a request that was counted already.
     rest: Option<Rest>,
+    /// How much of that request was passed over. Whoever goes on from the position begins at its
+    /// front.
+    passed: u64,
     /// How many looks did not find it any more.
     pub(super) unseen: u32,
     moved: bool,
@@ -78,6 +81,7 @@ impl Following {
             read: None,
             source: None,
             rest: None,
+            passed: 0,
             unseen: 0,
             moved: false,
         }
@@ -121,6 +125,37 @@ impl Following {
         self.source = None;
     }
 
+    /// Whether it is in the middle of being inflated.
+    pub(super) fn is_inflating(&self) -> bool {
+        self.source
+            .as_ref()
+            .is_some_and(|source| !source.is_plain())
+    }
+
+    /// It is another's turn: what was read ahead is given back, if it can be read again.
+    pub(super) fn give_back(&mut self) {
+        let at = self.at();
+        if let Some(source) = self.source.as_mut().filter(|source| source.is_plain())
+            && source.rewind(at).is_err()
+        {
+            self.source = None;
+        }
+    }
+
+    /// The bytes on disk that are still to be read.
+    pub(super) fn unread(&self) -> u64 {
+        match (&self.source, self.is_due()) {
+            (_, false) => 0,
+            (Some(source), true) if source.is_plain() => self.size.saturating_sub(self.at()),
+            _ => self.size.saturating_sub(self.read.unwrap_or(0)),
+        }
+    }
+
+    /// Where reading goes on, in uncompressed bytes.
+    fn at(&self) -> u64 {
+        self.offset + self.passed
+    }
+
     pub(super) fn known(&self) -> Known {
         Known::new(self.id, self.print, (self.offset, self.line), &self.path)
     }
@@ -130,13 +165,17 @@ impl Following {
         std::mem::take(&mut self.moved)
     }
 
-    /// It is gone. A last request that was never finished is lost by whoever wrote it.
+    /// It is gone, and with it what was not read.
     pub(super) fn ends(&self, gate: &Gate) {
-        let unfinished = self.read.is_some_and(|read| read > self.offset);
-        if unfinished && self.source.as_ref().is_some_and(Source::is_plain) {
-            let problem = "the file is gone, and ends in the middle of a request";
-            gate.fault(Fault::Malformed, self.place(), problem);
-        }
+        let plain = self.source.as_ref().is_some_and(Source::is_plain);
+        let problem = if self.is_due() {
+            "the file is gone before it was read to its end"
+        } else if plain && self.read.is_some_and(|read| read > self.at()) {
+            "the file is gone, and ends in the middle of a request"
+        } else {
+            return;
+        };
+        gate.fault(Fault::Malformed, self.place(), problem);
     }
 
     fn place(&self) -> Place<'_> {
@@ -198,7 +237,7 @@ impl Following {
     /// nothing to read now.
     async fn make_ready(&mut self) -> io::Result<bool> {
         if self.source.is_none() {
-            let (path, offset) = (self.path.clone(), self.offset);
+            let (path, offset) = (self.path.clone(), self.at());
             let (print, size, before) = (self.print, self.size, self.size_before);
             let opened = blocking(move || -> io::Result<_> {
                 let plain = Source::is_plain_file(&path)?;
@@ -237,7 +276,8 @@ impl Following {
                 file = %self.path.display(),
                 "the file was written anew, and is read from its beginning"
             );
-            (self.offset, self.line, self.rest) = (0, 0, None);
+            (self.offset, self.line) = (0, 0);
+            (self.rest, self.passed) = (None, 0);
             self.moved = true;
         }
         if self.print != print {
@@ -254,7 +294,7 @@ impl Following {
         let Some(source) = self.source.take() else {
             return Ok(false);
         };
-        let (print, offset) = (self.print, self.offset);
+        let (print, offset) = (self.print, self.at());
         let checked = blocking(move || -> io::Result<_> {
             let same = source.is_as(print)? && source.size()? >= offset;
             let print = source.print()?;
@@ -428,11 +468,11 @@ impl Following {
             }
         };
         source.pass(bytes);
-        self.offset += bytes as u64;
+        self.passed += bytes as u64;
         self.rest = left;
         if left.is_none() {
-            self.line += 1;
-            self.moved = true;
+            let passed = std::mem::take(&mut self.passed);
+            self.moves_on(passed);
             return Ok(Step::More);
         }
         match self.fill(AHEAD).await? {
@@ -459,11 +499,10 @@ impl Following {
         let Some(source) = &mut self.source else {
             return Step::Idle;
         };
-        if source.packing == Packing::Plain {
-            self.read = Some(self.offset + source.ahead().len() as u64);
-            if source.rewind(self.offset).is_err() {
-                self.source = None;
-            }
+        if source.is_plain() {
+            let ahead = source.ahead().len() as u64;
+            self.read = Some(self.at() + ahead);
+            self.give_back();
         } else {
             self.read = Some(self.size);
             self.source = None;
@@ -476,18 +515,17 @@ impl Following {
         if is_absence(error) {
             return;
         }
-        if self.size_before == Some(self.size) {
-            // It stays as it is, so another try would only fail again.
-            self.read = Some(self.size);
-        }
         match error.kind() {
             // The last member or frame is not there yet.
-            io::ErrorKind::UnexpectedEof => limited!(
-                warn,
-                receiver = gate.receiver,
-                file = %self.path.display(),
-                "a compressed file is cut short; what there is of it was read"
-            ),
+            io::ErrorKind::UnexpectedEof => {
+                self.read = Some(self.size);
+                limited!(
+                    warn,
+                    receiver = gate.receiver,
+                    file = %self.path.display(),
+                    "a compressed file is cut short; what there is of it was read"
+                );
+            }
             io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData | io::ErrorKind::Other => {
                 self.read = Some(self.size);
                 let problem = format!("the rest of the file does not inflate: {error}");
@@ -498,7 +536,7 @@ impl Following {
                 receiver = gate.receiver,
                 file = %self.path.display(),
                 %error,
-                "a file cannot be read; it is tried again when it has changed"
+                "a file cannot be read; it is tried again"
             ),
         }
     }

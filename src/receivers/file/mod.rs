@@ -6,6 +6,7 @@
 //! a crash some requests come again, and none is passed over. What is broken is counted, named
 //! with its place in the log, and passed over.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -16,7 +17,7 @@ use super::otlp::ValidationConfig;
 use crate::intake::Intake;
 use crate::otlp::{Format, Signal};
 use crate::shutdown::Drain;
-use crate::telemetry::metrics::{ReceiverMetrics, Registry};
+use crate::telemetry::metrics::{ReadingMetrics, ReceiverMetrics, Registry};
 use crate::units::{self, ByteSize};
 
 mod follow;
@@ -91,7 +92,7 @@ pub enum StartAt {
 /// How far files were read, by the name of the receiver: what a receiver knows that goes on where
 /// another one in this process has stopped.
 #[derive(Clone, Debug, Default)]
-pub struct Positions(Arc<Mutex<std::collections::BTreeMap<String, Vec<Known>>>>);
+pub struct Positions(Arc<Mutex<BTreeMap<String, Vec<Known>>>>);
 
 impl Positions {
     fn put(&self, receiver: &str, known: Vec<Known>) {
@@ -110,6 +111,7 @@ pub struct FileReceiver {
     name: String,
     config: FileConfig,
     metrics: ReceiverMetrics,
+    reading: ReadingMetrics,
 }
 
 impl FileReceiver {
@@ -119,6 +121,7 @@ impl FileReceiver {
             name: name.to_owned(),
             config: config.clone(),
             metrics: ReceiverMetrics::new(registry, name, "file"),
+            reading: ReadingMetrics::new(registry, name),
         }
     }
 

@@ -8,6 +8,7 @@ use http::HeaderMap;
 
 use crate::intake::{Admission, Intake, Refused, Request};
 use crate::limited;
+use crate::net::compression::Encoding;
 use crate::otlp::{Format, Signal};
 use crate::telemetry::metrics::{Fault, ReceiverMetrics, Refusal};
 
@@ -45,6 +46,12 @@ pub(super) struct Gate {
     pub(super) signal: Option<Signal>,
     /// The largest request, in bytes.
     pub(super) limit: usize,
+}
+
+/// The Collector compresses each message by itself. None begins so that is not compressed.
+fn packed(format: Format, body: &[u8]) -> Option<Encoding> {
+    let zstd = format == Format::Protobuf && body.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]);
+    zstd.then_some(Encoding::Zstd)
 }
 
 impl Gate {
@@ -99,8 +106,8 @@ impl Gate {
         }
         let request = Request {
             signal,
+            encoding: packed(self.format, &body),
             body: Bytes::from(body),
-            encoding: None,
             format: self.format,
             limit: self.limit,
             reservation: admission.reservation,
