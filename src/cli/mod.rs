@@ -15,6 +15,7 @@ mod health;
 mod queue;
 mod replay;
 mod run;
+mod tls;
 mod upgrade;
 mod validate;
 
