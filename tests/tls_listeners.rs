@@ -174,10 +174,7 @@ fn who_speaks_tls_to_a_port_in_the_clear_is_told_apart() {
             .unwrap();
         assert!(!output.status.success());
         let said = String::from_utf8_lossy(&output.stderr);
-        assert!(
-            said.contains("does it speak TLS here?"),
-            "{said}"
-        );
+        assert!(said.contains("does it speak TLS here?"), "{said}");
         let line = format!("owner=\"receivers.apps.{listener}\"");
         let what = "the client speaks TLS, and this listener does not";
         until("it is told", || {

@@ -15,25 +15,25 @@ use super::daemon::Daemon;
 /// A daemon whose two listeners have the certificate `tls.crt` of this folder, and these keys of
 /// `tls` besides; what it is sent, it discards.
 pub(crate) fn start(folder: &Path, tls: &str) -> Daemon {
-    start_with(folder, tls, DISCARD)
+    start_with(folder, tls, "")
 }
 
 const DISCARD: &str = "[exporters.out]\ntype = \"discard\"\n\
                        [pipelines.main]\nreceivers = [\"apps\"]\nexporters = [\"out\"]\n";
 
-/// The same, with these exporters and pipelines.
-pub(crate) fn start_with(folder: &Path, tls: &str, sections: &str) -> Daemon {
+/// The same, with these keys of `keepalive` as well.
+pub(crate) fn start_with(folder: &Path, tls: &str, keepalive: &str) -> Daemon {
     let folder = folder.display();
     Daemon::start_whole(|[grpc, http, admin]| {
         let tls = format!(
             "tls = {{ cert_file = \"{folder}/tls.crt\", key_file = \"{folder}/tls.key\", \
-             reload_interval = \"100ms\"{tls} }}"
+             reload_interval = \"100ms\"{tls} }}\nkeepalive = {{ {keepalive} }}"
         );
         format!(
             "[admin]\nendpoint = \"127.0.0.1:{admin}\"\n\
              [receivers.apps]\ntype = \"otlp\"\n\
              [receivers.apps.grpc]\nendpoint = \"127.0.0.1:{grpc}\"\n{tls}\n\
-             [receivers.apps.http]\nendpoint = \"127.0.0.1:{http}\"\n{tls}\n{sections}"
+             [receivers.apps.http]\nendpoint = \"127.0.0.1:{http}\"\n{tls}\n{DISCARD}"
         )
     })
 }
