@@ -209,6 +209,16 @@ fn grpc_goes_to_nobody_who_has_not_agreed_to_h2() {
 }
 
 #[test]
+fn http_to_the_port_of_grpc_is_told_what_it_is() {
+    let authority = Authority::new("ours");
+    let files = folder(&authority);
+    let receiver = start(files.path(), "");
+    let endpoint = format!("https://{}", receiver.endpoint("grpc"));
+    let ours = key("ca_file", files.path(), "ca.crt");
+    fails("otlp_http", &endpoint, &ours, "is this its port for gRPC?");
+}
+
+#[test]
 fn who_does_not_speak_tls_is_told_apart() {
     let receiver = Daemon::start(
         "[exporters.out]\ntype = \"discard\"\n\
