@@ -94,7 +94,7 @@ proptest! {
         drop(walk(signal, &body, Validation::Items));
         if let Ok(walked) = walk(signal, &body, Validation::Full) {
             let accepted = match walked.rejected {
-                Some(_) => without_rejected(signal, &body),
+                Some(_) => without_rejected(signal, &body, Validation::Full),
                 None => body,
             };
             if let Err(error) = decode(signal, &accepted) {
@@ -112,7 +112,7 @@ proptest! {
     ) {
         drop(walk(signal, &body, Validation::Full));
         drop(walk(signal, &body, Validation::Items));
-        without_rejected(signal, &body);
+        without_rejected(signal, &body, Validation::Full);
         let parts = split(signal, &Bytes::from(body), SplitLimit { max_bytes, max_items });
         prop_assert!(parts.count() <= 200);
     }
@@ -129,7 +129,7 @@ proptest! {
             return Ok(());
         };
         prop_assert_eq!(walked.items + rejected.items, total);
-        let left = without_rejected(signal, &body);
+        let left = without_rejected(signal, &body, Validation::Full);
         let again = walk(signal, &left, Validation::Full).unwrap();
         prop_assert_eq!((again.items, again.rejected), (walked.items, None));
         let decoded = decode(signal, &left).unwrap();

@@ -66,7 +66,7 @@ impl Grpc {
         match (signal, outcome) {
             (Some(signal), Ok(accepted)) => {
                 self.metrics
-                    .accepted(signal, accepted.items, accepted.rejected);
+                    .accepted(signal, accepted.items, accepted.rejected_by);
                 Answer::success(&accepted)
             }
             (_, Ok(accepted)) => Answer::success(&accepted),

@@ -54,10 +54,8 @@ impl Http {
         let (head, mut body) = request.into_parts();
         let response = match self.take((signal, format), &head, &mut body).await {
             Ok((signal, format, accepted)) => {
-                let Accepted {
-                    items, rejected, ..
-                } = accepted;
-                self.metrics.accepted(signal, items, rejected);
+                self.metrics
+                    .accepted(signal, accepted.items, accepted.rejected_by);
                 success(signal, format, &accepted)
             }
             Err(failed) => {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::otlp::walk::Validation;
+use crate::otlp::walk::{ItemPolicy, Rules, Validation};
 use crate::units::{self, ByteSize};
 
 mod body;
@@ -23,6 +23,21 @@ pub struct OtlpConfig {
     pub http: Option<HttpConfig>,
     /// How far the walk at the door goes.
     pub validation: ValidationConfig,
+    /// What becomes of items with a string that is not UTF-8.
+    pub invalid_utf8: ItemPolicy,
+    /// What becomes of items with an id of the wrong length.
+    pub invalid_ids: ItemPolicy,
+}
+
+impl OtlpConfig {
+    /// By what the walk at the door judges.
+    pub fn rules(&self) -> Rules {
+        Rules {
+            validation: self.validation.into(),
+            invalid_utf8: self.invalid_utf8,
+            invalid_ids: self.invalid_ids,
+        }
+    }
 }
 
 /// `validation = "full" | "items"`

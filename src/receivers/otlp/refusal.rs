@@ -45,11 +45,10 @@ impl Failed {
 
     /// The client took too long to send what it announced.
     pub(super) fn slow() -> Self {
-        let problem = "the request was not sent within the time that one may take";
-        let status = Status::unavailable(problem, Duration::from_secs(1));
+        let status = Status::unavailable(words(Refusal::SlowClient), Duration::from_secs(1));
         Self {
             status,
-            kind: Kind::Fault(Fault::Framing),
+            kind: Kind::Refusal(Refusal::SlowClient),
         }
     }
 
@@ -156,5 +155,6 @@ fn words(why: Refusal) -> &'static str {
         Refusal::NotStored => "the disk does not take it for now; try again later",
         Refusal::RateLimited => "the tenant has sent more than it may; try again later",
         Refusal::FaultInjected => "a fault was injected; try again later",
+        Refusal::SlowClient => "the request was not sent within the time that one may take",
     }
 }
