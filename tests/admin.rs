@@ -92,6 +92,7 @@ async fn start() -> Daemon {
         faults: vec![Arc::new(fault::Fault::new("rehearsal", &rehearsal))],
         registry: Arc::default(),
         upgrades: Arc::default(),
+        tls: Default::default(),
         dead_letters: Arc::default(),
     };
     let daemon = Daemon {

@@ -1,4 +1,4 @@
-//! A TCP stream with fewer, larger system calls.
+//! A stream with fewer, larger system calls.
 //!
 //! HTTP/2 libraries write and flush frame by frame, and read into whatever room is left in a
 //! small buffer. Here small writes gather until the connection's task has had one more turn, and
@@ -13,13 +13,14 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use smallvec::SmallVec;
 use tokio::io::AsyncWrite;
-use tokio::net::TcpStream;
 use tokio_util::io::poll_read_buf;
+
+use super::stream::Stream;
 
 /// The stream. Its buffers exist only while there is something in them.
 #[derive(Debug)]
 pub struct Corked {
-    stream: TokioIo<TcpStream>,
+    stream: TokioIo<Stream>,
     /// Read from the kernel, not asked for yet.
     read: BytesMut,
     /// Written, not given to the kernel yet.
@@ -42,8 +43,8 @@ const SLICES: usize = 16;
 
 impl Corked {
     /// Takes over the stream.
-    pub fn new(stream: TcpStream) -> Self {
-        let stream = TokioIo::new(stream);
+    pub fn new(stream: impl Into<Stream>) -> Self {
+        let stream = TokioIo::new(stream.into());
         Self {
             stream,
             read: BytesMut::new(),
@@ -58,7 +59,7 @@ impl Corked {
         self.read.advance(count);
     }
 
-    /// Gives to the kernel what has gathered.
+    /// Gives to the kernel what has gathered, and what TLS has made of it.
     fn poll_uncork(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.written.is_empty() {
             let stream = Pin::new(self.stream.inner_mut());
@@ -70,7 +71,7 @@ impl Corked {
         }
         self.written = BytesMut::new();
         self.put_off = false;
-        Poll::Ready(Ok(()))
+        Pin::new(self.stream.inner_mut()).poll_flush(cx)
     }
 
     /// Gives to the kernel what has gathered and these slices, in one call; how much of the

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http_body::Frame;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use super::refusal::Failed;
 
@@ -48,14 +48,35 @@ pub(super) async fn next_data(body: &mut Incoming) -> Result<Option<Bytes>, Read
     Ok(None)
 }
 
-/// Gives up on a client that takes longer than this to send.
-pub(super) async fn in_time<T>(
-    longest: Duration,
-    reading: impl Future<Output = T>,
-) -> Result<T, Failed> {
-    timeout(longest, reading)
-        .await
-        .map_err(|_elapsed| Failed::slow())
+/// Until when a client is listened to.
+#[derive(Clone, Copy)]
+pub(super) struct ReadBy {
+    at: Instant,
+    /// It is the client itself that does not wait any longer.
+    gives_up: bool,
+}
+
+impl ReadBy {
+    /// For so long from now on, and no longer than the client waits.
+    pub(super) fn new(longest: Duration, gives_up: Option<Instant>) -> Self {
+        let at = Instant::now() + longest;
+        match gives_up.filter(|gives_up| *gives_up < at) {
+            Some(at) => Self { at, gives_up: true },
+            None => Self {
+                at,
+                gives_up: false,
+            },
+        }
+    }
+
+    /// Gives up on a client that takes longer than that.
+    pub(super) async fn read<T>(self, reading: impl Future<Output = T>) -> Result<T, Failed> {
+        let read = timeout_at(self.at, reading).await;
+        read.map_err(|_elapsed| match self.gives_up {
+            true => Failed::late(),
+            false => Failed::slow(),
+        })
+    }
 }
 
 /// A body of known length, of which the first bytes have arrived.

@@ -2,23 +2,22 @@
 //! stays the bytes that arrived.
 
 use std::convert::Infallible;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body::{Frame, SizeHint};
+use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
-use super::body::{Joined, ReadError, in_time, next_data};
+use super::answer::Answer;
+use super::body::{Joined, ReadBy, ReadError, next_data};
+use super::health::Health;
+use super::packed::takes_gzip;
 use super::refusal::Failed;
 use crate::intake::{self, Accepted, Caller, Intake, Refused};
 use crate::net::compression::{self, Encoding};
-use crate::otlp::response;
-use crate::otlp::status::{GrpcCode, Status, grpc_trailers, parse_grpc_timeout};
+use crate::otlp::status::{GrpcCode, Status, parse_grpc_timeout};
 use crate::otlp::{Format, Signal};
 use crate::telemetry::metrics::{Fault, ReceiverMetrics};
 
@@ -30,13 +29,12 @@ pub(super) struct Grpc {
     pub(super) limit: usize,
     /// What is counted.
     pub(super) metrics: ReceiverMetrics,
+    /// Answers who asks whether we are well.
+    pub(super) health: Health,
 }
 
 /// The longest that a client may take to send a request, once it was let in.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// The encodings that we read, as gRPC lists them.
-const ACCEPTED: HeaderValue = HeaderValue::from_static("identity,gzip,zstd");
 
 impl Grpc {
     /// Answers one call.
@@ -50,6 +48,10 @@ impl Grpc {
                 self.metrics.faulty(fault);
                 response
             }
+            // Whoever asks needs to show nothing, and learns nothing else. It is not counted.
+            None if Health::is_asked(request.uri().path()) => {
+                return Ok(self.health.answer(&self.intake, request).await);
+            }
             None => self.call(request).await,
         };
         self.metrics.took(began.elapsed());
@@ -59,6 +61,7 @@ impl Grpc {
     async fn call(&self, request: Request<Incoming>) -> Response<Answer> {
         let signal = Signal::from_grpc_path(request.uri().path())
             .filter(|signal| self.intake.takes(*signal));
+        let takes_gzip = takes_gzip(request.headers());
         let outcome = match signal {
             Some(signal) => self.take(signal, request).await,
             None => Err(unserved(request.uri().path())),
@@ -67,9 +70,9 @@ impl Grpc {
             (Some(signal), Ok(accepted)) => {
                 self.metrics
                     .accepted(signal, accepted.items, accepted.rejected_by);
-                Answer::success(&accepted)
+                Answer::success(&accepted, takes_gzip)
             }
-            (_, Ok(accepted)) => Answer::success(&accepted),
+            (_, Ok(accepted)) => Answer::success(&accepted, takes_gzip),
             (signal, Err(failed)) => {
                 failed.count(&self.metrics, signal);
                 Answer::failure(&failed.status)
@@ -83,9 +86,11 @@ impl Grpc {
             .headers()
             .get("grpc-timeout")
             .and_then(parse_grpc_timeout);
+        // What the client does not send by then it does not want any more.
+        let gives_up = patience.map(|patience| Instant::now() + patience);
         let caller = self.intake.caller(request.headers(), patience);
         let request = self
-            .read(signal, request.into_body(), encoding, caller)
+            .read(signal, request.into_body(), encoding, (caller, gives_up))
             .await?;
         let wire = request.body.len();
         let accepted = self.intake.submit(request).await?;
@@ -99,18 +104,21 @@ impl Grpc {
         signal: Signal,
         mut body: Incoming,
         encoding: Option<Encoding>,
-        caller: Caller,
+        (caller, gives_up): (Caller, Option<Instant>),
     ) -> Result<intake::Request, Failed> {
         let expected = self.intake.expected();
         let mut admission = self.intake.admit(signal, expected, caller).await?;
+        let until = ReadBy::new(READ_TIMEOUT, gives_up);
         let mut prefix = Prefix::default();
-        let first = in_time(READ_TIMEOUT, prefix.read(&mut body)).await??;
+        let first = until.read(prefix.read(&mut body)).await??;
         let length = prefix.length();
         if length > self.limit {
             return Err(Refused::TooLarge { limit: self.limit }.into());
         }
         self.intake.settle_length(&mut admission, length).await?;
-        let joined = in_time(READ_TIMEOUT, Joined::new(first, length).read(&mut body)).await?;
+        let joined = until
+            .read(Joined::new(first, length).read(&mut body))
+            .await?;
         Ok(intake::Request {
             signal,
             body: joined.map_err(|error| broken(&error))?,
@@ -121,6 +129,33 @@ impl Grpc {
             caller: admission.caller,
             charge: admission.charge,
         })
+    }
+}
+
+/// The one message of a call that is small by its nature, plain.
+pub(super) async fn message_of(
+    request: Request<Incoming>,
+    limit: usize,
+    time: Duration,
+) -> Result<Bytes, Failed> {
+    let encoding = encoding(request.headers())?;
+    let mut body = request.into_body();
+    let until = ReadBy::new(time, None);
+    let mut prefix = Prefix::default();
+    let first = until.read(prefix.read(&mut body)).await??;
+    let length = prefix.length();
+    if length > limit {
+        return Err(Refused::TooLarge { limit }.into());
+    }
+    let joined = until
+        .read(Joined::new(first, length).read(&mut body))
+        .await?;
+    let message = joined.map_err(|error| broken(&error))?;
+    match prefix.encoding(encoding)? {
+        None => Ok(message),
+        Some(encoding) => compression::inflate(encoding, &message, limit, &mut |_| true)
+            .map(Bytes::from)
+            .map_err(|error| Failed::invalid(Fault::Compression, &error.to_string())),
     }
 }
 
@@ -209,10 +244,7 @@ fn not_grpc(request: &Request<Incoming>) -> Option<(Fault, Response<Answer>)> {
     } else {
         return None;
     };
-    let mut response = Response::new(Answer {
-        data: None,
-        trailers: None,
-    });
+    let mut response = Response::new(Answer::EMPTY);
     *response.status_mut() = status;
     Some((fault, response))
 }
@@ -231,86 +263,4 @@ fn invalid(problem: &str) -> Failed {
 
 fn broken(error: &ReadError) -> Failed {
     invalid(&error.to_string())
-}
-
-/// The body of an answer: at most one frame of data, and the trailers.
-#[derive(Debug)]
-pub(super) struct Answer {
-    data: Option<Bytes>,
-    trailers: Option<HeaderMap>,
-}
-
-impl Answer {
-    fn success(accepted: &Accepted) -> Response<Self> {
-        let data = if accepted.rejected == 0 && accepted.message.is_empty() {
-            Bytes::from_static(&[0; 5])
-        } else {
-            framed(&response::partial_success(
-                accepted.rejected,
-                &accepted.message,
-            ))
-        };
-        let mut trailers = HeaderMap::with_capacity(1);
-        trailers.insert("grpc-status", HeaderValue::from_static("0"));
-        grpc_response(Self {
-            data: Some(data),
-            trailers: Some(trailers),
-        })
-    }
-
-    /// Trailers only: everything stands in the headers.
-    fn failure(status: &Status) -> Response<Self> {
-        let mut response = grpc_response(Self {
-            data: None,
-            trailers: None,
-        });
-        response.headers_mut().extend(grpc_trailers(status));
-        response
-            .headers_mut()
-            .insert("grpc-accept-encoding", ACCEPTED);
-        response
-    }
-}
-
-fn grpc_response(answer: Answer) -> Response<Answer> {
-    let mut response = Response::new(answer);
-    let kind = HeaderValue::from_static("application/grpc");
-    response.headers_mut().insert(header::CONTENT_TYPE, kind);
-    response
-}
-
-fn framed(message: &[u8]) -> Bytes {
-    let length = u32::try_from(message.len()).unwrap_or(u32::MAX);
-    let mut out = Vec::with_capacity(message.len() + 5);
-    out.push(0);
-    out.extend_from_slice(&length.to_be_bytes());
-    out.extend_from_slice(message);
-    out.into()
-}
-
-impl http_body::Body for Answer {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        if let Some(data) = self.data.take() {
-            return Poll::Ready(Some(Ok(Frame::data(data))));
-        }
-        Poll::Ready(
-            self.trailers
-                .take()
-                .map(|trailers| Ok(Frame::trailers(trailers))),
-        )
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.data.is_none() && self.trailers.is_none()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.data.as_ref().map_or(0, |data| data.len() as u64))
-    }
 }

@@ -12,7 +12,9 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use tokio::time::{Instant, timeout};
 
-use super::body::{Joined, ReadError, in_time, next_data};
+use super::body::{Joined, ReadBy, ReadError, next_data};
+use super::cors::Cors;
+use super::packed;
 use super::refusal::Failed;
 use crate::intake::{self, Accepted, Admission, Caller, Intake, Refused};
 use crate::net::compression::{self, Encoding, Unsupported};
@@ -29,6 +31,8 @@ pub(super) struct Http {
     pub(super) limit: usize,
     /// The longest that a client may take to send its body, once it is let in.
     pub(super) read_timeout: Duration,
+    /// Which web pages may send.
+    pub(super) cors: Option<Cors>,
     /// What is counted.
     pub(super) metrics: ReceiverMetrics,
 }
@@ -48,24 +52,30 @@ impl Http {
         request: Request<Incoming>,
     ) -> Result<Response<Full<Bytes>>, Infallible> {
         let began = Instant::now();
-        let format = format(request.headers());
-        let signal = Signal::from_http_path(path(request.uri().path()))
-            .filter(|signal| self.intake.takes(*signal));
         let (head, mut body) = request.into_parts();
-        let response = match self.take((signal, format), &head, &mut body).await {
+        if let Some(preflight) = self.cors.as_ref().and_then(|cors| cors.preflight(&head)) {
+            return Ok(preflight);
+        }
+        let format = format(&head.headers);
+        let signal = Signal::from_http_path(path(head.uri.path()))
+            .filter(|signal| self.intake.takes(*signal));
+        let mut response = match self.take((signal, format), &head, &mut body).await {
             Ok((signal, format, accepted)) => {
                 self.metrics
                     .accepted(signal, accepted.items, accepted.rejected_by);
-                success(signal, format, &accepted)
+                success((signal, format), &accepted, &head.headers)
             }
             Err(failed) => {
                 failed.count(&self.metrics, signal);
                 if is_worth_draining(&head, &body) {
                     tokio::spawn(drain(body));
                 }
-                failure(&failed, format.unwrap_or_default())
+                failure(&failed, &head.headers)
             }
         };
+        if let Some(cors) = &self.cors {
+            cors.mark(head.headers.get(header::ORIGIN), response.headers_mut());
+        }
         self.metrics.took(began.elapsed());
         Ok(response)
     }
@@ -100,16 +110,16 @@ impl Http {
         }
         let expected = length.unwrap_or_else(|| self.intake.expected());
         let mut admission = self.intake.admit(signal, expected, caller).await?;
+        let until = ReadBy::new(self.read_timeout, None);
         let read = match length {
             Some(length) => {
                 let joined = Joined::new(Bytes::new(), length);
-                in_time(self.read_timeout, joined.read(body))
-                    .await?
-                    .map_err(|error| broken(&error))
+                let read = until.read(joined.read(body)).await?;
+                read.map_err(|error| broken(&error))
             }
             None => {
                 let joined = self.read_undeclared(body, &mut admission);
-                in_time(self.read_timeout, joined).await?
+                until.read(joined).await?
             }
         };
         Ok(intake::Request {
@@ -238,8 +248,26 @@ fn broken(error: &ReadError) -> Failed {
     Failed::invalid(Fault::Framing, &error.to_string())
 }
 
+/// The format in which a failure is told: that of the request; where that is none of ours, JSON,
+/// which a person can read.
+fn readable(headers: &HeaderMap) -> Format {
+    let says_protobuf = |kind: &HeaderValue| {
+        let kind = kind.as_bytes();
+        kind.windows(8)
+            .any(|part| part.eq_ignore_ascii_case(b"protobuf"))
+    };
+    match headers.get(header::CONTENT_TYPE) {
+        Some(kind) if says_protobuf(kind) => Format::Protobuf,
+        _ => Format::Json,
+    }
+}
+
 /// A success, in the format of the request.
-fn success(signal: Signal, format: Format, accepted: &Accepted) -> Response<Full<Bytes>> {
+fn success(
+    (signal, format): (Signal, Format),
+    accepted: &Accepted,
+    asked: &HeaderMap,
+) -> Response<Full<Bytes>> {
     let body = if accepted.rejected == 0 && accepted.message.is_empty() {
         response::full_success()
     } else {
@@ -249,22 +277,22 @@ fn success(signal: Signal, format: Format, accepted: &Accepted) -> Response<Full
         Format::Protobuf => body,
         Format::Json => response::to_json(signal, &body),
     };
-    let mut response = Response::new(Full::new(body));
+    let mut response = packed::response(body, asked);
     let kind = HeaderValue::from_static(format.media_type());
     response.headers_mut().insert(header::CONTENT_TYPE, kind);
     response
 }
 
-/// A failure, with a `google.rpc.Status` for its body in the format of the request; in protobuf
-/// where that is not known.
-fn failure(failed: &Failed, format: Format) -> Response<Full<Bytes>> {
+/// A failure, with a `google.rpc.Status` for its body.
+fn failure(failed: &Failed, asked: &HeaderMap) -> Response<Full<Bytes>> {
     let status = &failed.status;
+    let format = readable(asked);
     let body = match format {
         Format::Protobuf => status.encode(),
         Format::Json => status.encode_json(),
     };
     let kind = format.media_type();
-    let mut response = Response::new(Full::new(body));
+    let mut response = packed::response(body, asked);
     *response.status_mut() = failed.http_status();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));

@@ -52,6 +52,15 @@ impl Failed {
         }
     }
 
+    /// The client's own deadline was reached before all of it had come.
+    pub(super) fn late() -> Self {
+        let problem = "the deadline of the call is over, and not all of it has come";
+        Self {
+            status: Status::new(GrpcCode::DeadlineExceeded, problem),
+            kind: Kind::Refusal(Refusal::SlowClient),
+        }
+    }
+
     fn injected(error: InjectedError, processor: &str) -> Self {
         let problem = format!("the fault processor {processor} says so, in rehearsal");
         let kind = Kind::Refusal(Refusal::FaultInjected);
@@ -85,6 +94,9 @@ impl Failed {
     pub(super) fn hint(&self) -> Option<(HeaderName, &'static str)> {
         match self.kind {
             Kind::Fault(Fault::Method) => Some((header::ALLOW, "POST")),
+            Kind::Fault(Fault::MediaType) => {
+                Some((header::ACCEPT, "application/x-protobuf, application/json"))
+            }
             Kind::Fault(Fault::Encoding) => Some((header::ACCEPT_ENCODING, "gzip, zstd")),
             _ => None,
         }
