@@ -16,7 +16,7 @@ use super::health::Health;
 use super::packed::takes_gzip;
 use super::refusal::Failed;
 use crate::intake::{self, Accepted, Caller, Intake, Refused};
-use crate::net::compression::{self, Encoding};
+use crate::net::compression::{self, Encoding, InflateError};
 use crate::otlp::status::{GrpcCode, Status, parse_grpc_timeout};
 use crate::otlp::{Format, Signal};
 use crate::telemetry::metrics::{Fault, ReceiverMetrics};
@@ -155,7 +155,10 @@ pub(super) async fn message_of(
         None => Ok(message),
         Some(encoding) => compression::inflate(encoding, &message, limit, &mut |_| true)
             .map(Bytes::from)
-            .map_err(|error| Failed::invalid(Fault::Compression, &error.to_string())),
+            .map_err(|error| match error {
+                InflateError::TooLarge => Refused::TooLarge { limit }.into(),
+                error => Failed::invalid(Fault::Compression, &error.to_string()),
+            }),
     }
 }
 
