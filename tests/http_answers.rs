@@ -655,14 +655,22 @@ fn h50_contradicting_lengths_are_400_and_the_end_of_the_connection() {
         "content-length: 5\r\ntransfer-encoding: chunked\r\n",
         "transfer-encoding: chunked\r\ncontent-length: 5\r\n",
     ] {
-        // The chunks count, as RFC 9112 section 6.3 has it, and nothing behind them does.
-        let mut raw = Raw::connect(daemon.http);
-        raw.write(format!(
-            "POST /v1/traces HTTP/1.1\r\nhost: x\r\n{PROTOBUF}{lines}\r\n{smuggled}"
-        ));
-        assert_full_success(&raw.answer());
-        assert!(raw.is_closed(), "{lines}");
+        for before in [0, 1, 3] {
+            let mut raw = Raw::connect(daemon.http);
+            for _ in 0..before {
+                assert_full_success(&raw.post("/v1/traces", PROTOBUF, &payloads::traces(1)));
+            }
+            raw.write(format!(
+                "POST /v1/traces HTTP/1.1\r\nhost: x\r\n{PROTOBUF}{lines}\r\n{smuggled}"
+            ));
+            let answer = raw.answer();
+            assert_eq!(answer.code, 400, "{lines}");
+            assert_eq!(answer.header("connection"), Some("close"));
+            assert!(answer.status().message.contains("Transfer-Encoding"));
+            assert!(raw.is_closed(), "{lines}");
+        }
     }
+    assert_eq!(accepted(&daemon), 2 * 4);
     for lines in [
         "content-length: 5\r\ncontent-length: 6\r\n",
         "content-length: 5, 6\r\n",

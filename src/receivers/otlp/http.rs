@@ -18,6 +18,7 @@ use super::packed;
 use super::refusal::Failed;
 use crate::intake::{self, Accepted, Admission, Caller, Intake, Refused};
 use crate::net::compression::{self, Encoding, Unsupported};
+use crate::net::serve::TwoLengths;
 use crate::otlp::response;
 use crate::otlp::status::{GrpcCode, Status, retry_after_header};
 use crate::otlp::{Format, Signal};
@@ -167,6 +168,11 @@ fn look(
     (signal, format): (Option<Signal>, Option<Format>),
     head: &request::Parts,
 ) -> Result<(Signal, Format, Option<Encoding>), Failed> {
+    if head.extensions.get::<TwoLengths>().is_some() {
+        let problem = "the request has a Content-Length and a Transfer-Encoding: which of them \
+                       counts is a guess, and who stands between may have made another";
+        return Err(Failed::invalid(Fault::Framing, problem));
+    }
     let Some(signal) = signal else {
         let problem = format!(
             "{} is not served here: post to /v1/traces, /v1/metrics or /v1/logs, and see that a \
