@@ -54,12 +54,19 @@ pub struct Traffic {
     spoke_again: Notify,
     /// How many requests there have been.
     requests: AtomicUsize,
+    /// Somebody waits for a place on the listener.
+    crowded: Arc<AtomicBool>,
 }
 
 /// A request that is under way until this is dropped.
 struct UnderWay(Arc<Traffic>);
 
 impl Traffic {
+    /// Whether somebody waits for a connection's place, so that who is slow had better go.
+    pub fn is_crowded(&self) -> bool {
+        self.crowded.load(Ordering::Relaxed)
+    }
+
     /// Answers a request, which is under way from this call on until it is answered, or until
     /// the answer is given up.
     pub fn during<F: Future>(
@@ -157,6 +164,23 @@ const LAST_CHANCE: Duration = Duration::from_secs(2);
 struct Places {
     free: Arc<Semaphore>,
     wanted: Notify,
+    crowded: Arc<AtomicBool>,
+}
+
+/// Somebody waits until this is dropped.
+struct Crowd<'a>(&'a AtomicBool);
+
+impl<'a> Crowd<'a> {
+    fn new(crowded: &'a AtomicBool) -> Self {
+        crowded.store(true, Ordering::Relaxed);
+        Self(crowded)
+    }
+}
+
+impl Drop for Crowd<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
 }
 
 impl Places {
@@ -166,6 +190,7 @@ impl Places {
             return Some(place);
         }
         let mut place = std::pin::pin!(Arc::clone(&self.free).acquire_owned());
+        let _crowd = Crowd::new(&self.crowded);
         loop {
             self.wanted.notify_waiters();
             if let Ok(place) = timeout(SHORT_GRACE, place.as_mut()).await {
@@ -206,6 +231,7 @@ where
     let places = Arc::new(Places {
         free: Arc::new(Semaphore::new(limits.max_connections)),
         wanted: Notify::new(),
+        crowded: Arc::default(),
     });
     let open = Arc::new(open);
     loop {
@@ -221,7 +247,10 @@ where
         };
         let stay = Stay {
             limits: limits.clone(),
-            traffic: Arc::default(),
+            traffic: Arc::new(Traffic {
+                crowded: Arc::clone(&places.crowded),
+                ..Traffic::default()
+            }),
             places: Arc::clone(&places),
             drain: drain.clone(),
         };

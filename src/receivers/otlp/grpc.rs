@@ -11,12 +11,13 @@ use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::answer::Answer;
-use super::body::{Joined, ReadBy, ReadError, next_data};
+use super::body::{Joined, ReadError, Reading};
 use super::health::Health;
 use super::packed::takes_gzip;
 use super::refusal::Failed;
 use crate::intake::{self, Accepted, Caller, Intake, Refused};
 use crate::net::compression::{self, Encoding, InflateError};
+use crate::net::serve::Traffic;
 use crate::otlp::status::{GrpcCode, Status, parse_grpc_timeout};
 use crate::otlp::{Format, Signal};
 use crate::telemetry::metrics::{Fault, ReceiverMetrics};
@@ -41,6 +42,7 @@ impl Grpc {
     pub(super) async fn serve(
         self: Arc<Self>,
         request: Request<Incoming>,
+        traffic: Arc<Traffic>,
     ) -> Result<Response<Answer>, Infallible> {
         let began = Instant::now();
         let response = match not_grpc(&request) {
@@ -52,18 +54,18 @@ impl Grpc {
             None if Health::is_asked(request.uri().path()) => {
                 return Ok(self.health.answer(&self.intake, request).await);
             }
-            None => self.call(request).await,
+            None => self.call(request, &traffic).await,
         };
         self.metrics.took(began.elapsed());
         Ok(response)
     }
 
-    async fn call(&self, request: Request<Incoming>) -> Response<Answer> {
+    async fn call(&self, request: Request<Incoming>, traffic: &Traffic) -> Response<Answer> {
         let signal = Signal::from_grpc_path(request.uri().path())
             .filter(|signal| self.intake.takes(*signal));
         let takes_gzip = takes_gzip(request.headers());
         let outcome = match signal {
-            Some(signal) => self.take(signal, request).await,
+            Some(signal) => self.take(signal, request, traffic).await,
             None => Err(unserved(request.uri().path())),
         };
         match (signal, outcome) {
@@ -80,7 +82,12 @@ impl Grpc {
         }
     }
 
-    async fn take(&self, signal: Signal, request: Request<Incoming>) -> Result<Accepted, Failed> {
+    async fn take(
+        &self,
+        signal: Signal,
+        request: Request<Incoming>,
+        traffic: &Traffic,
+    ) -> Result<Accepted, Failed> {
         let encoding = encoding(request.headers())?;
         let patience = request
             .headers()
@@ -89,9 +96,11 @@ impl Grpc {
         // What the client does not send by then it does not want any more.
         let gives_up = patience.map(|patience| Instant::now() + patience);
         let caller = self.intake.caller(request.headers(), patience);
-        let request = self
-            .read(signal, request.into_body(), encoding, (caller, gives_up))
-            .await?;
+        let budget = caller.budget(&self.intake.budget).clone();
+        let wanted = || traffic.is_crowded() || self.intake.is_waited_for(&budget);
+        let reading = Reading::new(READ_TIMEOUT, gives_up, &wanted);
+        let body = (request.into_body(), reading);
+        let request = self.read(signal, body, encoding, caller).await?;
         let wire = request.body.len();
         let accepted = self.intake.submit(request).await?;
         self.metrics.body(wire, accepted.bytes);
@@ -102,23 +111,24 @@ impl Grpc {
     async fn read(
         &self,
         signal: Signal,
-        mut body: Incoming,
+        (mut body, reading): (Incoming, Reading<'_>),
         encoding: Option<Encoding>,
-        (caller, gives_up): (Caller, Option<Instant>),
+        caller: Caller,
     ) -> Result<intake::Request, Failed> {
         let expected = self.intake.expected();
         let mut admission = self.intake.admit(signal, expected, caller).await?;
-        let until = ReadBy::new(READ_TIMEOUT, gives_up);
+        let reading = reading.begin();
         let mut prefix = Prefix::default();
-        let first = until.read(prefix.read(&mut body)).await??;
+        let first = reading.in_time(prefix.read(&mut body, &reading)).await??;
         let length = prefix.length();
         if length > self.limit {
             return Err(Refused::TooLarge { limit: self.limit }.into());
         }
         self.intake.settle_length(&mut admission, length).await?;
-        let joined = until
-            .read(Joined::new(first, length).read(&mut body))
-            .await?;
+        // It may have been held for a while.
+        let reading = reading.begin();
+        let joined = Joined::new(first, length).read(&mut body, &reading);
+        let joined = reading.in_time(joined).await?;
         Ok(intake::Request {
             signal,
             body: joined.map_err(|error| broken(&error))?,
@@ -140,16 +150,15 @@ pub(super) async fn message_of(
 ) -> Result<Bytes, Failed> {
     let encoding = encoding(request.headers())?;
     let mut body = request.into_body();
-    let until = ReadBy::new(time, None);
+    let reading = Reading::new(time, None, &|| false);
     let mut prefix = Prefix::default();
-    let first = until.read(prefix.read(&mut body)).await??;
+    let first = reading.in_time(prefix.read(&mut body, &reading)).await??;
     let length = prefix.length();
     if length > limit {
         return Err(Refused::TooLarge { limit }.into());
     }
-    let joined = until
-        .read(Joined::new(first, length).read(&mut body))
-        .await?;
+    let joined = Joined::new(first, length).read(&mut body, &reading);
+    let joined = reading.in_time(joined).await?;
     let message = joined.map_err(|error| broken(&error))?;
     match prefix.encoding(encoding)? {
         None => Ok(message),
@@ -171,9 +180,9 @@ struct Prefix {
 
 impl Prefix {
     /// Fills the prefix from the body; returns what arrived behind it.
-    async fn read(&mut self, body: &mut Incoming) -> Result<Bytes, Failed> {
+    async fn read(&mut self, body: &mut Incoming, reading: &Reading<'_>) -> Result<Bytes, Failed> {
         loop {
-            let mut chunk = match next_data(body).await {
+            let mut chunk = match reading.next(body).await {
                 Ok(Some(chunk)) => chunk,
                 Ok(None) => return Err(invalid("the call carries no whole message")),
                 Err(error) => return Err(broken(&error)),

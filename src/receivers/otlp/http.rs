@@ -12,13 +12,13 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use tokio::time::{Instant, timeout};
 
-use super::body::{Joined, ReadBy, ReadError, next_data};
+use super::body::{Joined, ReadError, Reading, next_data};
 use super::cors::Cors;
 use super::packed;
 use super::refusal::Failed;
 use crate::intake::{self, Accepted, Admission, Caller, Intake, Refused};
 use crate::net::compression::{self, Encoding, Unsupported};
-use crate::net::serve::TwoLengths;
+use crate::net::serve::{Traffic, TwoLengths};
 use crate::otlp::response;
 use crate::otlp::status::{GrpcCode, Status, retry_after_header};
 use crate::otlp::{Format, Signal};
@@ -51,6 +51,7 @@ impl Http {
     pub(super) async fn serve(
         self: Arc<Self>,
         request: Request<Incoming>,
+        traffic: Arc<Traffic>,
     ) -> Result<Response<Full<Bytes>>, Infallible> {
         let began = Instant::now();
         let (head, mut body) = request.into_parts();
@@ -60,7 +61,10 @@ impl Http {
         let format = format(&head.headers);
         let signal = Signal::from_http_path(path(head.uri.path()))
             .filter(|signal| self.intake.takes(*signal));
-        let mut response = match self.take((signal, format), &head, &mut body).await {
+        let mut response = match self
+            .take((signal, format), &head, (&mut body, &traffic))
+            .await
+        {
             Ok((signal, format, accepted)) => {
                 self.metrics
                     .accepted(signal, accepted.items, accepted.rejected_by);
@@ -85,11 +89,14 @@ impl Http {
         &self,
         kind: (Option<Signal>, Option<Format>),
         head: &request::Parts,
-        body: &mut Incoming,
+        (body, traffic): (&mut Incoming, &Traffic),
     ) -> Result<(Signal, Format, Accepted), Failed> {
         let (signal, format, encoding) = look(kind, head)?;
         let caller = self.intake.caller(&head.headers, None);
-        let read = self.read(signal, body, (format, encoding), caller);
+        let budget = caller.budget(&self.intake.budget).clone();
+        let wanted = || traffic.is_crowded() || self.intake.is_waited_for(&budget);
+        let reading = Reading::new(self.read_timeout, None, &wanted);
+        let read = self.read(signal, (body, reading), (format, encoding), caller);
         let request = read.await?;
         let wire = request.body.len();
         let accepted = self.intake.submit(request).await?;
@@ -100,7 +107,7 @@ impl Http {
     async fn read(
         &self,
         signal: Signal,
-        body: &mut Incoming,
+        (body, reading): (&mut Incoming, Reading<'_>),
         (format, encoding): (Format, Option<Encoding>),
         caller: Caller,
     ) -> Result<intake::Request, Failed> {
@@ -111,16 +118,16 @@ impl Http {
         }
         let expected = length.unwrap_or_else(|| self.intake.expected());
         let mut admission = self.intake.admit(signal, expected, caller).await?;
-        let until = ReadBy::new(self.read_timeout, None);
+        let reading = reading.begin();
         let read = match length {
             Some(length) => {
                 let joined = Joined::new(Bytes::new(), length);
-                let read = until.read(joined.read(body)).await?;
+                let read = reading.in_time(joined.read(body, &reading)).await?;
                 read.map_err(|error| broken(&error))
             }
             None => {
-                let joined = self.read_undeclared(body, &mut admission);
-                until.read(joined).await?
+                let joined = self.read_undeclared((body, &reading), &mut admission);
+                reading.in_time(joined).await?
             }
         };
         Ok(intake::Request {
@@ -138,11 +145,11 @@ impl Http {
     /// Reads a chunked body, paying as it grows.
     async fn read_undeclared(
         &self,
-        body: &mut Incoming,
+        (body, reading): (&mut Incoming, &Reading<'_>),
         admission: &mut Admission,
     ) -> Result<Bytes, Failed> {
         let mut joined = Vec::new();
-        while let Some(chunk) = next_data(body).await.map_err(|error| broken(&error))? {
+        while let Some(chunk) = reading.next(body).await.map_err(|error| broken(&error))? {
             let total = joined.len() + chunk.len();
             if total > self.limit {
                 return Err(Refused::TooLarge { limit: self.limit }.into());

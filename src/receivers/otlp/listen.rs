@@ -210,7 +210,7 @@ async fn serve_grpc(
         let service = service_fn(move |request| {
             // As long as the connection lives, its window is paid for.
             let _held = &held;
-            traffic.during(Arc::clone(&grpc).serve(request))
+            traffic.during(Arc::clone(&grpc).serve(request, Arc::clone(&traffic)))
         });
         (builder, service)
     })
@@ -234,7 +234,7 @@ async fn serve_http(
         let http = Arc::clone(&service);
         let service = service_fn(move |request| {
             let _held = &held;
-            traffic.during(Arc::clone(&http).serve(request))
+            traffic.during(Arc::clone(&http).serve(request, Arc::clone(&traffic)))
         });
         (builder, service)
     })
@@ -265,10 +265,14 @@ async fn serve_both(
         let service = service_fn(move |request: Request<Incoming>| {
             let _held = &held;
             let (grpc, http) = (Arc::clone(&grpc), Arc::clone(&http));
+            let here = Arc::clone(&traffic);
             traffic.during(async move {
                 match is_grpc(&request) {
-                    true => grpc.serve(request).await.map(|a| a.map(Either::Left)),
-                    false => http.serve(request).await.map(|a| a.map(Either::Right)),
+                    true => grpc.serve(request, here).await.map(|a| a.map(Either::Left)),
+                    false => http
+                        .serve(request, here)
+                        .await
+                        .map(|a| a.map(Either::Right)),
                 }
             })
         });
