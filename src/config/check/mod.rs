@@ -5,6 +5,7 @@ use super::problem::Findings;
 use super::tree::Node;
 
 mod component;
+mod cors;
 mod endpoint;
 mod graph;
 mod sections;

@@ -12,7 +12,9 @@ use hyper_util::rt::TokioExecutor;
 use hyper_util::server::conn::auto::Builder;
 
 use super::connection::{Windows, http1, http2, limits};
+use super::cors::Cors;
 use super::grpc::Grpc;
+use super::health::Health;
 use super::http::Http;
 use super::{GrpcConfig, HttpConfig, OtlpConfig};
 use crate::intake::Intake;
@@ -21,6 +23,7 @@ use crate::net::listen::{Kept, Listener, SocketMode};
 use crate::net::serve::serve;
 use crate::net::tls::{Alpn, Register, Server, ServerTlsConfig};
 use crate::shutdown::Drain;
+use crate::telemetry::health::Ready;
 use crate::telemetry::metrics::{ReceiverMetrics, Registry};
 
 /// Listeners that are bound, and not served yet.
@@ -101,7 +104,7 @@ impl Listeners {
     }
 
     /// Serves them until the drain begins and their connections are done.
-    pub async fn serve(self, intake: Intake, drain: Drain) {
+    pub async fn serve(self, intake: Intake, ready: Ready, drain: Drain) {
         let windows = Windows::new(&intake.budget);
         let grpc = self.grpc.map(|(listener, config, metrics)| {
             let limit = config.max_recv_msg_size.as_usize();
@@ -110,6 +113,7 @@ impl Listeners {
                 intake,
                 limit,
                 metrics,
+                health: Health::new(ready, drain.clone()),
             };
             (listener, config, Arc::new(grpc))
         });
@@ -118,6 +122,7 @@ impl Listeners {
                 intake,
                 limit: config.max_request_body_size.as_usize(),
                 read_timeout: config.read_timeout,
+                cors: config.cors.as_ref().map(Cors::new),
                 metrics,
             };
             (listener, config, Arc::new(http))
@@ -205,7 +210,7 @@ async fn serve_grpc(
         let service = service_fn(move |request| {
             // As long as the connection lives, its window is paid for.
             let _held = &held;
-            traffic.during(Arc::clone(&grpc).serve(request))
+            traffic.during(Arc::clone(&grpc).serve(request, Arc::clone(&traffic)))
         });
         (builder, service)
     })
@@ -229,7 +234,7 @@ async fn serve_http(
         let http = Arc::clone(&service);
         let service = service_fn(move |request| {
             let _held = &held;
-            traffic.during(Arc::clone(&http).serve(request))
+            traffic.during(Arc::clone(&http).serve(request, Arc::clone(&traffic)))
         });
         (builder, service)
     })
@@ -260,10 +265,14 @@ async fn serve_both(
         let service = service_fn(move |request: Request<Incoming>| {
             let _held = &held;
             let (grpc, http) = (Arc::clone(&grpc), Arc::clone(&http));
+            let here = Arc::clone(&traffic);
             traffic.during(async move {
                 match is_grpc(&request) {
-                    true => grpc.serve(request).await.map(|a| a.map(Either::Left)),
-                    false => http.serve(request).await.map(|a| a.map(Either::Right)),
+                    true => grpc.serve(request, here).await.map(|a| a.map(Either::Left)),
+                    false => http
+                        .serve(request, here)
+                        .await
+                        .map(|a| a.map(Either::Right)),
                 }
             })
         });

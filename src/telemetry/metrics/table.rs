@@ -137,15 +137,16 @@ single! {
     RECEIVER_REFUSED_REQUESTS: Kind::Counter,
         "otlpd_receiver_refused_requests" "" ["receiver", "transport", "reason"]
         "Requests that were refused: budget, too_many_held, queue_full, draining, \
-         not_delivered, not_stored, rate_limited or fault_injected.";
+         not_delivered, not_stored, rate_limited, fault_injected or slow_client.";
     RECEIVER_FAULTY_REQUESTS: Kind::Counter,
         "otlpd_receiver_faulty_requests" "" ["receiver", "transport", "reason"]
         "Requests at fault: malformed, compression, encoding, media_type, too_large, framing, \
          no_such_path or method.";
     RECEIVER_REJECTED_ITEMS: Kind::Counter,
-        "otlpd_receiver_rejected_items" "" ["receiver", "transport", "signal"]
-        "Items at fault that were cut out of a request whose other items were accepted (partial \
-         success).";
+        "otlpd_receiver_rejected_items" "" ["receiver", "transport", "signal", "reason"]
+        "Items that were cut out of a request whose other items were accepted (partial success), \
+         for a bad value in them or in their resource, scope or metric: invalid_utf8 or \
+         invalid_id.";
     RECEIVER_WIRE_BYTES: Kind::Counter,
         "otlpd_receiver_wire_bytes" "bytes" ["receiver", "transport"]
         "Bytes of request bodies as they came, compressed or not.";
