@@ -19,7 +19,7 @@ pub(super) const LINES: &[Check] = &[
     check!(Must "H12", "data that cannot be decoded is answered 400", BAD_DATA, bad_data),
     check!(Should "H12b", "that answer's details hold a google.rpc.BadRequest", BAD_DATA, bad_request),
     check!(Must "H13", "the body of each 4xx and 5xx is a Status, in the request's encoding", FAILURES, status),
-    check!(Must "H13c", "the 413 to a body above the limit has such a body, too", FAILURES, too_large),
+    check!(Must "H13c", "the refusal of a body above the limit has such a body, too", FAILURES, too_large),
     check!(Should "H13b", "the message of that Status says what is wrong", FAILURES, message),
 ];
 
