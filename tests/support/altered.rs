@@ -64,7 +64,7 @@ pub(crate) const CHANGES: &[(Change, Expected)] = &[
     (Change::OversizeIs503, fails("H18 H19 H20 H43")),
     (Change::ErrorsAreText, fails("H12b H13 H13c")),
     (Change::ErrorsAreEmpty, fails("H12b H13 H13c")),
-    (Change::DamagedIsTaken, finds("H12 H29 H30", "H32")),
+    (Change::DamagedIsTaken, finds("H12 H29 H30", "H28 H32")),
     (Change::UnknownPathIsTaken, fails("H14")),
     (Change::NoAllow, fails("H15b")),
     (Change::TrailingSlashMoves, finds("", "H44")),

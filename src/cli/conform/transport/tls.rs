@@ -33,8 +33,11 @@ pub(super) const LINES: &[Check] = &[
     check!(Choice "T5", "TLS on a plaintext port, and the other way, ends cleanly", "otlpd's choice", mixed_up),
 ];
 
-/// The servers that speak TLS, each with a name.
-fn secured(probe: &Probe) -> Result<Vec<(&'static str, Endpoint, Arc<TlsSettings>)>, Verdict> {
+/// A server that speaks TLS: its name, where it is, and what the user said of TLS.
+type Secured = (&'static str, Endpoint, Arc<TlsSettings>);
+
+/// All of them.
+fn secured(probe: &Probe) -> Result<Vec<Secured>, Verdict> {
     let given = [("gRPC", &probe.grpc), ("HTTP", &probe.http)];
     let found = given.into_iter().filter_map(|(name, endpoint)| {
         let endpoint = endpoint.as_ref()?;
