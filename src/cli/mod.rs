@@ -10,6 +10,7 @@ use crate::config::{Config, Problems};
 
 pub mod bench;
 mod components;
+mod conform;
 mod hand_over;
 mod health;
 mod queue;
@@ -47,6 +48,8 @@ enum Command {
     Replay(replay::Replay),
     /// Look into the queues on disk, of a stopped or a running otlpd
     Queue(queue::Queue),
+    /// Judge any implementation of OTLP by the lines of its specification
+    Conform(conform::Conform),
     /// Measure a pipeline and account for every item that goes through it
     Bench(bench::BenchArgs),
 }
@@ -82,6 +85,7 @@ pub fn main() -> ExitCode {
         Some(Command::Upgrade(command)) => command.run(),
         Some(Command::Replay(command)) => command.run(),
         Some(Command::Queue(command)) => command.run(),
+        Some(Command::Conform(command)) => command.run(),
         Some(Command::Bench(args)) => bench::run(args),
     }
 }

@@ -10,7 +10,7 @@ mod proxy;
 mod request;
 mod scan;
 mod sink;
-mod wire;
+pub(crate) mod wire;
 
 use std::io::Write;
 use std::net::SocketAddr;
