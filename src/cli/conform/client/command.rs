@@ -38,14 +38,16 @@ impl Runs<'_> {
         cases: Vec<Case>,
         progress: &Progress,
     ) -> Result<Vec<Seen>, String> {
-        let runs = cases.into_iter().map(|case| async move {
+        let runs = cases.into_iter().enumerate().map(|(number, case)| async move {
             let seen = self.run(case).await;
             progress.step();
-            seen
+            seen.map(|seen| (number, seen))
         });
-        let runs = futures_util::stream::iter(runs).buffered(self.jobs.max(1));
-        let all: Vec<Result<Seen, String>> = runs.collect().await;
-        all.into_iter().collect()
+        let runs = futures_util::stream::iter(runs).buffer_unordered(self.jobs.max(1));
+        let all: Vec<Result<(usize, Seen), String>> = runs.collect().await;
+        let mut all: Vec<(usize, Seen)> = all.into_iter().collect::<Result<_, _>>()?;
+        all.sort_by_key(|(number, _)| *number);
+        Ok(all.into_iter().map(|(_, seen)| seen).collect())
     }
 
     async fn run(&self, case: Case) -> Result<Seen, String> {

@@ -251,9 +251,7 @@ impl Review {
     }
 
     fn finding(&self, line: &'static ClientLine, wire: Wire, args: &ClientArgs) -> Finding {
-        if let Some((_, silence)) = self.silent.iter().find(|(silent, _)| *silent == wire) {
-            return Finding::Unknown(silence.clone());
-        }
+        let silence = self.silent.iter().find(|(silent, _)| *silent == wire);
         let needs_command = line.needs == Needs::Command && args.command.is_empty();
         let needs_stream = line.needs == Needs::Stream && !args.command.is_empty();
         let of_line = self
@@ -267,6 +265,10 @@ impl Review {
             ),
             _ if needs_stream => {
                 Finding::Unknown("it takes an exporter that goes on sending".to_owned())
+            }
+            _ if silence.is_some() => {
+                let said = silence.map_or("", |(_, said)| said);
+                Finding::Unknown(said.to_owned())
             }
             (Judge::Arrivals(judge), _) => {
                 let over = |arrival: &&Arrival| arrival.content.wire == wire;

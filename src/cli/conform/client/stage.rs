@@ -3,6 +3,7 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ pub(super) struct Stage {
     pub(super) address: SocketAddr,
     play: Arc<Play>,
     serving: JoinHandle<()>,
+    numbers: AtomicUsize,
 }
 
 /// What the connections share.
@@ -95,7 +97,13 @@ impl Stage {
             address,
             play,
             serving,
+            numbers: AtomicUsize::new(0),
         })
+    }
+
+    /// A number that no other scenario of this stage has.
+    pub(super) fn number(&self) -> usize {
+        self.numbers.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Puts a scenario behind those that wait for a request.

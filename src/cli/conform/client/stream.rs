@@ -34,12 +34,11 @@ impl Stream<'_> {
         progress: &Progress,
     ) -> Result<Vec<Seen>, String> {
         let mut seen: Vec<(usize, Seen)> = Vec::new();
-        let mut first = 0;
         let mut together = Vec::new();
         let mut alone = Vec::new();
         for (needs, cases) in scenes {
-            let numbered: Vec<(usize, Case)> = (first..).zip(cases).collect();
-            first += numbered.len();
+            let numbered = cases.into_iter().map(|case| (self.stage.number(), case));
+            let numbered: Vec<(usize, Case)> = numbered.collect();
             match needs {
                 Needs::Nothing => together.extend(numbered),
                 _ => alone.push(numbered),
