@@ -48,7 +48,7 @@ enum Command {
     Replay(replay::Replay),
     /// Look into the queues on disk, of a stopped or a running otlpd
     Queue(queue::Queue),
-    /// Judge any implementation of OTLP by the lines of its specification
+    /// Check a server that takes OTLP against the specifications
     Conform(conform::Conform),
     /// Measure a pipeline and account for every item that goes through it
     Bench(bench::BenchArgs),

@@ -1,54 +1,97 @@
-//! `otlpd conform`: judges any implementation of OTLP by the lines of the specification.
+//! `otlpd conform`: a conformance suite for whoever takes OTLP. It asks a server by the
+//! specifications' own words, from outside, and knows nothing of otlpd: what the specifications
+//! leave open is told apart, and fails nobody.
 
+mod args;
+mod calls;
+mod client;
+mod data;
+mod families;
+mod line;
+mod probe;
+mod report;
+mod requests;
+mod run;
+mod transport;
+mod wire;
+
+use std::io::IsTerminal;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 
-use self::line::Verdict;
+use args::ServerArgs;
+use report::Report;
 
-pub(crate) mod client;
-pub(crate) mod line;
+/// The media types of OTLP over HTTP.
+const PROTOBUF: &str = "application/x-protobuf";
+const JSON: &str = "application/json";
 
-/// `otlpd conform`
+/// `otlpd conform`.
 #[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(super) struct Conform {
+    #[command(flatten)]
+    server: ServerArgs,
     #[command(subcommand)]
-    command: Command,
-    
+    mode: Option<Mode>,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
-    /// Judge an exporter
-    Client(ClientCommand),
-}
-
-#[derive(Args, Debug)]
-struct ClientCommand {
-    #[arg(long, value_delimiter = ',')]
-    only: Vec<String>,
-    #[command(flatten)]
-    client: client::ClientArgs,
+enum Mode {
+    /// Check an exporter instead: serve it by a script, and judge what it does
+    Client(client::ClientArgs),
 }
 
 impl Conform {
-    pub(super) fn run(self) -> ExitCode {
-        let Command::Client(command) = self.command;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let wanted = |line: &line::Line| command.only.is_empty() || command.only.iter().any(|only| line.id.starts_with(only.as_str()));
-        match runtime.block_on(client::judge(&command.client, &wanted)) {
-            Err(problem) => { super::complain(&format!("{problem}\n")); ExitCode::FAILURE }
-            Ok(verdicts) => {
-                for (line, verdict, note) in verdicts {
-                    let text = match verdict {
-                        Verdict::Pass => format!("pass  {} {:?} {} [{note}]\n", line.id, line.level, line.what),
-                        Verdict::Skip(why) => format!("skip  {} {:?} {} ({why})\n", line.id, line.level, line.what),
-                        Verdict::Fail{expected, got} => format!("FAIL  {} {:?} {}\n   expected {expected}\n   got {got}\n   [{note}]\n", line.id, line.level, line.what),
-                    };
-                    super::print(&text);
-                }
-                ExitCode::SUCCESS
+    /// Code 0 where every MUST and SHOULD line passes, 1 where one fails or the run cannot
+    /// begin, 2 for a command line that was not understood.
+    pub(super) fn run(&self) -> ExitCode {
+        if let Some(Mode::Client(client)) = &self.mode {
+            return client.run();
+        }
+        let families = families::families();
+        let selection = self.server.selection();
+        if let Some(word) = selection.unknown(&families) {
+            return misunderstood(&format!(
+                "{word:?} names no line; --list prints all of them"
+            ));
+        }
+        if self.server.list {
+            let lines = report::chosen(&families, &selection);
+            super::print(&report::list(lines, self.server.format));
+            return ExitCode::SUCCESS;
+        }
+        let probe = match self.server.probe() {
+            Ok(probe) if probe.grpc.is_none() && probe.http.is_none() => {
+                return misunderstood("nothing to check: give --grpc, --http, or both");
+            }
+            Ok(probe) => Arc::new(probe),
+            Err(problem) => return misunderstood(&problem),
+        };
+        let show = report::Show::new(self.server.format, std::io::stderr().is_terminal());
+        let work = run::run(probe, families, selection, show);
+        match super::bench::on_runtime(2, work) {
+            Ok(report) => finish(&report, show),
+            Err(problem) => {
+                super::complain(&format!("otlpd conform: {problem}\n"));
+                ExitCode::FAILURE
             }
         }
     }
+}
+
+fn finish(report: &Report, show: report::Show) -> ExitCode {
+    show.end(report);
+    if report.failed() == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+fn misunderstood(problem: &str) -> ExitCode {
+    super::complain(&format!("otlpd conform: {problem}\n"));
+    ExitCode::from(2)
 }

@@ -2,21 +2,26 @@
 //! the exporter does.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime};
 
 use clap::Args;
 
-use self::arrival::{Arrival, Wire};
-use self::case::{Case, Expect, Seen};
+use self::arrival::Wire;
+use self::case::{Case, Expect};
 use self::command::Runs;
 use self::feed::Feed;
-use self::line::{ClientLine, Finding, Judge, Needs, judge_each};
+use self::line::{ClientLine, Needs};
 use self::progress::Progress;
+use self::review::Review;
 use self::stage::Stage;
 use self::stream::Stream;
-use super::line::{Line, Verdict};
-use crate::cli::print;
-use crate::units;
+use super::args::Format;
+use super::families::Selection;
+use super::line::Family;
+use super::report::{Outcome, Report, Show, list};
+use crate::cli::bench::on_runtime;
+use crate::units::parse_duration;
 
 mod answer;
 mod arrival;
@@ -26,13 +31,18 @@ mod feed;
 mod line;
 mod lines;
 mod progress;
+mod review;
 mod serve;
 mod stage;
 mod stream;
 
-/// What is judged, and how it is made to send.
+/// Check a client that sends OTLP against the specifications
 #[derive(Args, Debug)]
-pub(crate) struct ClientArgs {
+#[command(after_help = "The exporter under test is a COMMAND that is started for each scenario, a \
+    collector that is fed (--feed), or anything that goes on sending by itself. The exit code is \
+    0 where every MUST and SHOULD line passes, 1 where one fails or nothing came at all, 2 for a \
+    command line that was not understood.")]
+pub(super) struct ClientArgs {
     /// Where the exporter finds the server: gRPC and HTTP on one port. Port 0 is one that is
     /// free; with a COMMAND each scenario has one of its own
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:0")]
@@ -45,15 +55,26 @@ pub(crate) struct ClientArgs {
         default_value = "grpc,http/protobuf"
     )]
     protocol: Vec<Wire>,
+    /// Print all lines with their level and source, and check nothing
+    #[arg(long)]
+    list: bool,
+    /// Only these families or lines, such as E or C3,C6
+    #[arg(long, value_name = "IDS", value_delimiter = ',')]
+    only: Vec<String>,
+    /// Not these families or lines
+    #[arg(long, value_name = "IDS", value_delimiter = ',')]
+    skip: Vec<String>,
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
     /// The receiver (OTLP/HTTP) of a collector under test: it is given a span for each scenario
     #[arg(long, value_name = "URL", conflicts_with = "command")]
     feed: Option<String>,
     /// The longest that a request is waited for, and that a COMMAND may run
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = units::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_duration)]
     patience: Duration,
     /// How long nothing may come for a request to be given up; longer than the exporter's first
     /// retry takes. A COMMAND gives up by ending
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = units::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
     quiet: Duration,
     /// How many COMMANDs run at once
     #[arg(long, value_name = "N", default_value_t = 4)]
@@ -65,32 +86,81 @@ pub(crate) struct ClientArgs {
     command: Vec<String>,
 }
 
-/// What was seen of all scenarios, by line and protocol.
-struct Review {
-    seen: Vec<(&'static ClientLine, Wire, Vec<Seen>)>,
-    arrivals: Vec<Arrival>,
-    /// The protocols over which nothing came at all, and what did instead.
-    silent: Vec<(Wire, String)>,
+impl ClientArgs {
+    /// See the exit codes in its help.
+    pub(super) fn run(&self) -> ExitCode {
+        let selection = Selection {
+            only: self.only.clone(),
+            skip: self.skip.clone(),
+        };
+        let (all, mut words) = (lines::all(), self.only.iter().chain(&self.skip));
+        if let Some(word) = words.find(|word| !selects_any(word, &all)) {
+            let problem = format!("{word:?} names no line; --list prints all of them");
+            return super::misunderstood(&problem);
+        }
+        let chosen = |line: &&ClientLine| selection.has(line.line.id);
+        let lines: Vec<&'static ClientLine> = all.into_iter().filter(chosen).collect();
+        if self.list {
+            let lines = lines.iter().map(|line| line.line).collect();
+            crate::cli::print(&list(lines, self.format));
+            return ExitCode::SUCCESS;
+        }
+        match on_runtime(2, self.judge(&lines)) {
+            Ok(report) => super::finish(&report, self.show()),
+            Err(problem) => {
+                crate::cli::complain(&format!("otlpd conform client: {problem}\n"));
+                ExitCode::FAILURE
+            }
+        }
+    }
+
+    fn show(&self) -> Show {
+        Show::new(self.format, false)
+    }
+
+    /// The error is a sentence: the suite cannot play, or nothing came at all.
+    async fn judge(&self, lines: &[&'static ClientLine]) -> Result<Report, String> {
+        let mut report = Report {
+            endpoints: vec![("listen", self.listen.to_string())],
+            families: families(),
+            began: SystemTime::now(),
+            outcomes: Vec::new(),
+        };
+        let review = match self.command.as_slice() {
+            [] => by_itself(self, lines).await?,
+            command => by_command(self, command, lines).await?,
+        };
+        review.came()?;
+        for line in lines {
+            let outcome = Outcome {
+                line: line.line,
+                verdict: review.verdict(line, self),
+                took: Duration::ZERO,
+            };
+            self.show().line(&outcome);
+            report.outcomes.push(outcome);
+        }
+        Ok(report)
+    }
 }
 
-/// The verdict on each of these lines, and what else is worth telling of it.
-pub(crate) async fn judge(
-    args: &ClientArgs,
-    wanted: &dyn Fn(&Line) -> bool,
-) -> Result<Vec<(Line, Verdict, String)>, String> {
-    let lines: Vec<&'static ClientLine> = lines::all()
-        .into_iter()
-        .filter(|line| wanted(&line.line))
-        .collect();
-    let review = match args.command.as_slice() {
-        [] => by_itself(args, &lines).await?,
-        command => by_command(args, command, &lines).await?,
+fn selects_any(word: &str, lines: &[&ClientLine]) -> bool {
+    let one = Selection {
+        only: vec![word.to_owned()],
+        skip: Vec::new(),
     };
-    let of_line = |line: &&'static ClientLine| {
-        let (verdict, note) = review.verdict(line, args);
-        (line.line, verdict, note)
-    };
-    Ok(lines.iter().map(of_line).collect())
+    lines.iter().any(|line| one.has(line.line.id))
+}
+
+/// The families, for reports that are grouped by them.
+fn families() -> Vec<Family> {
+    [('C', "a client"), ('E', "its configuration")]
+        .map(|(letter, about)| Family {
+            letter,
+            about,
+            checks: Vec::new(),
+        })
+        .into()
 }
 
 /// One request that is taken, to see whether any comes.
@@ -130,10 +200,12 @@ async fn by_command(
 
 async fn by_itself(args: &ClientArgs, lines: &[&'static ClientLine]) -> Result<Review, String> {
     let stage = Stage::open(args.listen).await?;
-    print(&format!(
-        "listening on {}, OTLP over gRPC and HTTP\n",
-        stage.address
-    ));
+    // Whoever starts the exporter has to know where to, in any format; a report is standard output's.
+    let greeting = format!("listening on {}, gRPC and HTTP\n", stage.address);
+    match args.format {
+        Format::Text => crate::cli::print(&greeting),
+        Format::Json | Format::Junit => crate::cli::complain(&greeting),
+    }
     let feed = args.feed.as_deref().map(Feed::new).transpose()?;
     let stream = Stream {
         stage: &stage,
@@ -163,123 +235,6 @@ async fn by_itself(args: &ClientArgs, lines: &[&'static ClientLine]) -> Result<R
     }
     review.arrivals = stage.arrivals();
     Ok(review)
-}
-
-impl Review {
-    const fn new() -> Self {
-        Self {
-            seen: Vec::new(),
-            arrivals: Vec::new(),
-            silent: Vec::new(),
-        }
-    }
-
-    /// Whether anything came over a protocol at all.
-    fn begin(&mut self, seen: Seen) -> bool {
-        let wire = seen.case.wire;
-        let came = !seen.arrivals.is_empty();
-        if !came {
-            let output = seen.end.as_ref().map_or("", |end| end.output.trim());
-            let last = output.lines().last().unwrap_or("nothing");
-            let command = match &seen.end {
-                Some(_) => format!("; the last line of the command's output: {last}"),
-                None => String::new(),
-            };
-            self.silent
-                .push((wire, format!("{}{command}", seen.nothing_came())));
-        }
-        self.arrivals.extend(seen.arrivals);
-        self.arrivals.extend(seen.others);
-        came
-    }
-
-    /// Deals what was seen out to the lines whose scenarios these were, one after the other.
-    fn take(&mut self, scenes: Vec<(&'static ClientLine, Wire, Vec<Case>)>, seen: Vec<Seen>) {
-        let mut seen = seen.into_iter();
-        for (line, wire, cases) in scenes {
-            let of_line: Vec<Seen> = seen.by_ref().take(cases.len()).collect();
-            for seen in &of_line {
-                self.arrivals.extend(seen.arrivals.iter().cloned());
-                if seen.end.is_some() {
-                    self.arrivals.extend(seen.others.iter().cloned());
-                }
-            }
-            self.seen.push((line, wire, of_line));
-        }
-    }
-
-    /// Over all protocols: wrong where it is over any, right where it is over one.
-    fn verdict(&self, line: &'static ClientLine, args: &ClientArgs) -> (Verdict, String) {
-        let wires: Vec<Wire> = line.wires.iter().copied().collect();
-        let wires = wires.into_iter().filter(|wire| args.protocol.contains(wire));
-        let found: Vec<(Wire, Finding)> = wires
-            .map(|wire| (wire, self.finding(line, wire, args)))
-            .collect();
-        let (mut expected, mut got) = (Vec::new(), Vec::new());
-        let (mut notes, mut reasons) = (Vec::new(), Vec::new());
-        let mut right = false;
-        for (wire, finding) in found {
-            let said = |text: String| format!("{}: {text}", wire.name());
-            match finding {
-                Finding::Right(note) => {
-                    right = true;
-                    notes.extend(Some(note).filter(|note| !note.is_empty()).map(said));
-                }
-                Finding::Wrong { expected: e, got: g } => {
-                    if !expected.contains(&e) {
-                        expected.push(e);
-                    }
-                    got.push(said(g));
-                }
-                Finding::Unknown(reason) if reasons.contains(&reason) => {}
-                Finding::Unknown(reason) => reasons.push(reason),
-            }
-        }
-        let verdict = if !got.is_empty() {
-            Verdict::Fail {
-                expected: expected.join("; "),
-                got: got.join("; "),
-            }
-        } else if right {
-            Verdict::Pass
-        } else if reasons.is_empty() {
-            Verdict::Skip("none of these protocols is judged".to_owned())
-        } else {
-            Verdict::Skip(reasons.join("; "))
-        };
-        (verdict, notes.join("; "))
-    }
-
-    fn finding(&self, line: &'static ClientLine, wire: Wire, args: &ClientArgs) -> Finding {
-        let silence = self.silent.iter().find(|(silent, _)| *silent == wire);
-        let needs_command = line.needs == Needs::Command && args.command.is_empty();
-        let needs_stream = line.needs == Needs::Stream && !args.command.is_empty();
-        let of_line = self
-            .seen
-            .iter()
-            .find(|(one, over, _)| std::ptr::eq(*one, line) && *over == wire);
-        match (line.judge, of_line) {
-            (Judge::Unseen(why), _) => Finding::Unknown(why.to_owned()),
-            _ if needs_command => Finding::Unknown(
-                "it takes a COMMAND that can be started for each scenario".to_owned(),
-            ),
-            _ if needs_stream => {
-                Finding::Unknown("it takes an exporter that goes on sending".to_owned())
-            }
-            _ if silence.is_some() => {
-                let said = silence.map_or("", |(_, said)| said);
-                Finding::Unknown(said.to_owned())
-            }
-            (Judge::Arrivals(judge), _) => {
-                let over = |arrival: &&Arrival| arrival.content.wire == wire;
-                let arrivals: Vec<_> = self.arrivals.iter().filter(over).cloned().collect();
-                judge(&arrivals)
-            }
-            (Judge::Cases(_), Some((_, _, seen))) => judge_each(seen),
-            (Judge::Together(_, judge), Some((_, _, seen))) => judge(seen),
-            _ => Finding::Unknown("it was not played".to_owned()),
-        }
-    }
 }
 
 impl std::str::FromStr for Wire {

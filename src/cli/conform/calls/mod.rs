@@ -1,0 +1,8 @@
+//! Family G: what a gRPC server answers.
+
+mod answers;
+
+use super::line::Check;
+
+/// Its lines, in their order.
+pub(super) const TABLES: &[&[Check]] = &[answers::LINES];
