@@ -209,9 +209,19 @@ fn messages(message: &[u8], number: u64) -> Option<Vec<&[u8]>> {
 
 const JSON_KEYS: [(Signal, &str, &str, &str); 4] = [
     (Signal::Traces, "resourceSpans", "scopeSpans", "spans"),
-    (Signal::Metrics, "resourceMetrics", "scopeMetrics", "metrics"),
+    (
+        Signal::Metrics,
+        "resourceMetrics",
+        "scopeMetrics",
+        "metrics",
+    ),
     (Signal::Logs, "resourceLogs", "scopeLogs", "logRecords"),
-    (Signal::Profiles, "resourceProfiles", "scopeProfiles", "profiles"),
+    (
+        Signal::Profiles,
+        "resourceProfiles",
+        "scopeProfiles",
+        "profiles",
+    ),
 ];
 
 fn json_items(request: &[u8]) -> Option<(Option<Signal>, Vec<u64>)> {

@@ -38,11 +38,14 @@ impl Runs<'_> {
         cases: Vec<Case>,
         progress: &Progress,
     ) -> Result<Vec<Seen>, String> {
-        let runs = cases.into_iter().enumerate().map(|(number, case)| async move {
-            let seen = self.run(case).await;
-            progress.step();
-            seen.map(|seen| (number, seen))
-        });
+        let runs = cases
+            .into_iter()
+            .enumerate()
+            .map(|(number, case)| async move {
+                let seen = self.run(case).await;
+                progress.step();
+                seen.map(|seen| (number, seen))
+            });
         let runs = futures_util::stream::iter(runs).buffer_unordered(self.jobs.max(1));
         let all: Vec<Result<(usize, Seen), String>> = runs.collect().await;
         let mut all: Vec<(usize, Seen)> = all.into_iter().collect::<Result<_, _>>()?;

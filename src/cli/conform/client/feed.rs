@@ -51,7 +51,9 @@ impl Feed {
     }
 
     async fn post(&self, body: Bytes) -> Result<u16, String> {
-        let stream = dial(&self.target).await.map_err(|error| error.to_string())?;
+        let stream = dial(&self.target)
+            .await
+            .map_err(|error| error.to_string())?;
         let (mut sender, connection) = handshake(TokioIo::new(stream))
             .await
             .map_err(|error| error.to_string())?;

@@ -44,7 +44,10 @@ pub(super) enum Judge {
 pub(super) enum Finding {
     /// As it is asked; what else is worth telling.
     Right(String),
-    Wrong { expected: String, got: String },
+    Wrong {
+        expected: String,
+        got: String,
+    },
     Unknown(String),
 }
 

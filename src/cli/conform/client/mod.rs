@@ -38,10 +38,12 @@ mod stream;
 
 /// Check a client that sends OTLP against the specifications
 #[derive(Args, Debug)]
-#[command(after_help = "The exporter under test is a COMMAND that is started for each scenario, a \
+#[command(
+    after_help = "The exporter under test is a COMMAND that is started for each scenario, a \
     collector that is fed (--feed), or anything that goes on sending by itself. The exit code is \
     0 where every MUST and SHOULD line passes, 1 where one fails or nothing came at all, 2 for a \
-    command line that was not understood.")]
+    command line that was not understood."
+)]
 pub(super) struct ClientArgs {
     /// Where the exporter finds the server: gRPC and HTTP on one port. Port 0 is one that is
     /// free; with a COMMAND each scenario has one of its own
@@ -191,7 +193,10 @@ async fn by_command(
             scenes.extend(played.map(|line| (*line, wire, line.cases(wire))));
         }
     }
-    let cases: Vec<Case> = scenes.iter().flat_map(|(_, _, cases)| cases.clone()).collect();
+    let cases: Vec<Case> = scenes
+        .iter()
+        .flat_map(|(_, _, cases)| cases.clone())
+        .collect();
     let progress = Progress::of(cases.len());
     let seen = progress.during(runs.play(cases, &progress)).await?;
     review.take(scenes, seen);

@@ -43,7 +43,11 @@ impl Review {
     }
 
     /// Deals what was seen out to the lines whose scenarios these were, one after the other.
-    pub(super) fn take(&mut self, scenes: Vec<(&'static ClientLine, Wire, Vec<Case>)>, seen: Vec<Seen>) {
+    pub(super) fn take(
+        &mut self,
+        scenes: Vec<(&'static ClientLine, Wire, Vec<Case>)>,
+        seen: Vec<Seen>,
+    ) {
         let mut seen = seen.into_iter();
         for (line, wire, cases) in scenes {
             let of_line: Vec<Seen> = seen.by_ref().take(cases.len()).collect();
@@ -101,6 +105,8 @@ impl Review {
     }
 
     fn finding(&self, line: &'static ClientLine, wire: Wire, args: &ClientArgs) -> Finding {
+        let over = |arrival: &&Arrival| arrival.content.wire == wire;
+        let arrivals: Vec<_> = self.arrivals.iter().filter(over).cloned().collect();
         let silence = self.silent.iter().find(|(silent, _)| *silent == wire);
         let needs_command = line.needs == Needs::Command && args.command.is_empty();
         let needs_stream = line.needs == Needs::Stream && !args.command.is_empty();
@@ -116,14 +122,11 @@ impl Review {
             _ if needs_stream => {
                 Finding::Unknown("it takes an exporter that goes on sending".to_owned())
             }
+            // What cannot be read is no scenario's, but is judged for that.
+            (Judge::Arrivals(judge), _) if !arrivals.is_empty() => judge(&arrivals),
             _ if silence.is_some() => {
                 let said = silence.map_or("", |(_, said)| said);
                 Finding::Unknown(said.to_owned())
-            }
-            (Judge::Arrivals(judge), _) => {
-                let over = |arrival: &&Arrival| arrival.content.wire == wire;
-                let arrivals: Vec<_> = self.arrivals.iter().filter(over).cloned().collect();
-                judge(&arrivals)
             }
             (Judge::Cases(_), Some((_, _, seen))) => judge_each(seen),
             (Judge::Together(_, judge), Some((_, _, seen))) => judge(seen),
@@ -131,4 +134,3 @@ impl Review {
         }
     }
 }
-

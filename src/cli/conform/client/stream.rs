@@ -115,4 +115,3 @@ impl Stream<'_> {
 fn is_of(arrival: &Arrival, number: usize) -> bool {
     arrival.case.is_some_and(|(case, _)| case == number)
 }
-

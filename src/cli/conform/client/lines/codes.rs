@@ -39,8 +39,7 @@ pub(super) const LINES: &[ClientLine] = &[
     line(
         "C1",
         Level::Should,
-        "gRPC CANCELLED, DEADLINE_EXCEEDED, ABORTED, OUT_OF_RANGE, UNAVAILABLE, DATA_LOSS are \
-         retried",
+        "gRPC codes that are retryable, such as UNAVAILABLE, are retried",
         "OTLP/gRPC Response, Failures",
         retryable,
     ),
@@ -89,7 +88,7 @@ pub(super) const LINES: &[ClientLine] = &[
     line(
         "C6b",
         Level::Should,
-        "with a Retry-After that is past or no time at all the client retries by its own backoff",
+        "a Retry-After that is past, or no time at all, does not stop retries",
         "OTLP/HTTP Throttling",
         odd_retry_after,
     ),
@@ -168,7 +167,14 @@ fn permanent_statuses(wire: Wire) -> Vec<Case> {
     [
         400, 401, 403, 404, 405, 408, 409, 410, 413, 415, 422, 500, 501, 505,
     ]
-    .map(|status| Case::new(wire, status.to_string(), [Answer::http(status)], Expect::Once))
+    .map(|status| {
+        Case::new(
+            wire,
+            status.to_string(),
+            [Answer::http(status)],
+            Expect::Once,
+        )
+    })
     .into()
 }
 
@@ -198,7 +204,12 @@ fn odd_retry_after(wire: Wire) -> Vec<Case> {
         ("-1", Field::Text("-1")),
     ]
     .map(|(what, field)| {
-        Case::new(wire, format!("503, {what}"), unavailable(field), Expect::Again)
+        Case::new(
+            wire,
+            format!("503, {what}"),
+            unavailable(field),
+            Expect::Again,
+        )
     })
     .into()
 }

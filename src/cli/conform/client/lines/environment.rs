@@ -19,7 +19,12 @@ const fn line(line: Line, wires: &'static [Wire], cases: fn(Wire) -> Vec<Case>) 
     }
 }
 
-const fn unseen(id: &'static str, level: Level, what: &'static str, why: &'static str) -> ClientLine {
+const fn unseen(
+    id: &'static str,
+    level: Level,
+    what: &'static str,
+    why: &'static str,
+) -> ClientLine {
     ClientLine {
         line: Line {
             id,
@@ -155,7 +160,9 @@ const HEADERS: [&str; 3] = [
 ];
 
 fn first(seen: &Seen) -> Result<&Arrival, String> {
-    seen.arrivals.first().ok_or_else(|| "nothing came".to_owned())
+    seen.arrivals
+        .first()
+        .ok_or_else(|| "nothing came".to_owned())
 }
 
 fn base_path(wire: Wire) -> Vec<Case> {
@@ -180,9 +187,9 @@ fn as_is(wire: Wire) -> Vec<Case> {
     const WORDS: &str = "the path of the endpoint, or / where it has none";
     let at = |what: &str, path: &str, expect| {
         let case = Case::new(wire, what, [Answer::Taken], expect).without(&[ENDPOINT]);
-        ENDPOINTS
-            .iter()
-            .fold(case, |case, name| case.with(name, &format!("{{endpoint}}{path}")))
+        ENDPOINTS.iter().fold(case, |case, name| {
+            case.with(name, &format!("{{endpoint}}{path}"))
+        })
     };
     let root = Expect::Finding(WORDS, |seen| came_to(seen, "/"));
     let path = Expect::Finding(WORDS, |seen| came_to(seen, "/in/here"));
@@ -226,7 +233,11 @@ fn headers(wire: Wire) -> Vec<Case> {
             return Ok(String::new());
         }
         let told = |value: Option<&str>| value.map_or("no header".to_owned(), str::to_owned);
-        Err(format!("x-conform-a: {}, x-conform-b: {}", told(a), told(b)))
+        Err(format!(
+            "x-conform-a: {}, x-conform-b: {}",
+            told(a),
+            told(b)
+        ))
     });
     let value = "x-conform-a=one, x-conform-b=two%20words";
     let case = Case::new(wire, value, [Answer::Taken], expect);
@@ -269,5 +280,9 @@ fn signals_own(wire: Wire) -> Vec<Case> {
     });
     let case = Case::new(wire, "headers", [Answer::Taken], expect);
     let case = case.with("OTEL_EXPORTER_OTLP_HEADERS", "x-conform=general");
-    vec![HEADERS.iter().fold(case, |case, name| case.with(name, "x-conform=own"))]
+    vec![
+        HEADERS
+            .iter()
+            .fold(case, |case, name| case.with(name, "x-conform=own")),
+    ]
 }

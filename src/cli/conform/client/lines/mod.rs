@@ -37,6 +37,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_line_fits_its_column_and_has_a_source() {
+        for line in all().iter().map(|line| line.line) {
+            assert!(line.what.len() <= 76, "{}: {}", line.id, line.what.len());
+            assert!(
+                !line.what.ends_with('.') && !line.source.is_empty(),
+                "{}",
+                line.id
+            );
+        }
+    }
+
+    #[test]
     fn lines_stand_in_the_order_of_the_list_and_once_each() {
         let ids: Vec<_> = all().iter().map(|line| line.line.id).collect();
         assert_eq!(ids.first(), Some(&"C1"));
@@ -44,7 +56,11 @@ mod tests {
         assert_eq!(unique.len(), ids.len(), "{ids:?}");
         for number in 1..=28 {
             let id = format!("C{number}");
-            assert!(ids.iter().any(|found| found.trim_end_matches(['a', 'b']) == id), "{id}");
+            assert!(
+                ids.iter()
+                    .any(|found| found.trim_end_matches(['a', 'b']) == id),
+                "{id}"
+            );
         }
     }
 }

@@ -78,7 +78,7 @@ pub(super) const LINES: &[ClientLine] = &[
         line: Line {
             id: "C24",
             level: Level::Choice,
-            what: "a request that is never answered is given up, after 10 s unless set otherwise",
+            what: "a request that is never answered is given up (the default is 10 s)",
             source: "Protocol Exporter, Configuration Options",
         },
         wires: ALL,
@@ -128,18 +128,31 @@ fn backs_off(seen: &[Seen]) -> Finding {
     let common = gaps.iter().map(Vec::len).min().unwrap_or(0);
     if gaps.len() < 2 {
         let came = seen.iter().filter(|seen| !seen.arrivals.is_empty()).count();
-        let got = format!("of {came} requests that were refused, {} came again", gaps.len());
+        let got = format!(
+            "of {came} requests that were refused, {} came again",
+            gaps.len()
+        );
         return Finding::wrong(EXPECTED, got);
     }
     let columns: Vec<Vec<f64>> = (0..common)
-        .map(|number| gaps.iter().filter_map(|gaps| gaps.get(number).copied()).collect())
+        .map(|number| {
+            gaps.iter()
+                .filter_map(|gaps| gaps.get(number).copied())
+                .collect()
+        })
         .collect();
     let means: Vec<f64> = columns.iter().map(|column| mean(column)).collect();
     let told = means.iter().map(|mean| format!("{mean:.2}"));
     let told = format!("mean delays {} s", told.collect::<Vec<_>>().join(", "));
-    let jitter = columns.iter().map(|column| spread(column)).fold(0.0, f64::max);
+    let jitter = columns
+        .iter()
+        .map(|column| spread(column))
+        .fold(0.0, f64::max);
     if jitter < LEAST_JITTER {
-        let got = format!("{told}, the same within {:.1} % for each request", jitter * 100.0);
+        let got = format!(
+            "{told}, the same within {:.1} % for each request",
+            jitter * 100.0
+        );
         return Finding::wrong(EXPECTED, got);
     }
     match (means.first(), means.last()) {
@@ -213,7 +226,10 @@ fn overlap(seen: &[Seen]) -> Finding {
     match first.answered {
         Some(answered) if second.at > answered => {
             let late = second.at.saturating_duration_since(answered);
-            Finding::wrong(EXPECTED, format!("it came {} after the answer", seconds(late)))
+            Finding::wrong(
+                EXPECTED,
+                format!("it came {} after the answer", seconds(late)),
+            )
         }
         _ => Finding::Right(String::new()),
     }
