@@ -13,11 +13,20 @@ pub(super) fn families() -> Vec<Family> {
 }
 
 fn family(letter: char, about: &'static str, tables: &[&'static [Check]]) -> Family {
+    let mut checks: Vec<&'static Check> = tables.iter().copied().flatten().collect();
+    checks.sort_by_key(|check| place(check.line.id));
     Family {
         letter,
         about,
-        checks: tables.iter().copied().flatten().collect(),
+        checks,
     }
+}
+
+/// Where an id stands in its family: by its number, then by its part.
+fn place(id: &str) -> (usize, &str) {
+    let rest = id.trim_start_matches(|c: char| c.is_ascii_uppercase());
+    let digits = rest.trim_end_matches(|c: char| c.is_ascii_lowercase());
+    (digits.parse().unwrap_or(0), rest)
 }
 
 /// What `--only` and `--skip` say.

@@ -12,6 +12,7 @@ use super::{JSON, PROTOBUF};
 use crate::otlp::Signal;
 
 /// How a run asks.
+#[derive(Clone)]
 pub(super) struct Probe {
     /// Where gRPC is served.
     pub(super) grpc: Option<Endpoint>,
@@ -51,6 +52,9 @@ pub(super) struct Pair {
     pub(super) grpc: Option<Endpoint>,
     pub(super) http: Option<Endpoint>,
 }
+
+/// What OTLP recommends as the default limit for a request, in bytes.
+pub(super) const RECOMMENDED_LIMIT: u64 = 64 << 20;
 
 /// The `User-Agent` of every request.
 const USER_AGENT: &str = concat!("otlpd-conform/", env!("CARGO_PKG_VERSION"));
@@ -148,6 +152,47 @@ impl Probe {
     /// Whether the server takes this signal, as the user said.
     pub(super) fn takes(&self, signal: Signal) -> bool {
         self.known.signals.contains(&signal)
+    }
+
+    /// The same, for requests that take long to send or to be answered.
+    pub(super) fn patient(&self) -> Self {
+        let mut patient = self.clone();
+        patient.known.timeout = self.known.timeout * 6;
+        patient
+    }
+
+    /// The same without this header, or with another value of it.
+    pub(super) fn with_header(&self, name: &str, value: Option<&str>) -> Self {
+        let mut other = self.clone();
+        let headers = &mut other.known.headers;
+        headers.retain(|(known, _)| known != name);
+        headers.extend(value.map(|value| (name.to_owned(), value.to_owned())));
+        other
+    }
+
+    /// Whether every request carries this header.
+    pub(super) fn has_header(&self, name: &str) -> bool {
+        self.known.headers.iter().any(|(known, _)| known == name)
+    }
+
+    /// The size that no request may have, in bytes: the limit that the user gave, or else the
+    /// default that OTLP recommends.
+    pub(super) fn limit(&self) -> usize {
+        let limit = self.known.request_limit.unwrap_or(RECOMMENDED_LIMIT);
+        usize::try_from(limit).unwrap_or(usize::MAX)
+    }
+
+    /// What it means that a request above [`Probe::limit`] was taken: a failure where the limit
+    /// is known, and nothing where it is not.
+    pub(super) fn took_too_much(&self, expected: &str, got: &str) -> Verdict {
+        if self.known.request_limit.is_some() {
+            return failed(expected, got);
+        }
+        skipped(format!(
+            "it took {} bytes, so its limit is above the recommended one: say it with \
+             --request-limit",
+            self.limit()
+        ))
     }
 
     /// The head of a request for HTTP/1.1.

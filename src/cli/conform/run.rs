@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, interval_at};
 
 use super::families::Selection;
-use super::line::{Check, Family, Verdict, failed};
+use super::line::{Check, Family, failed};
 use super::probe::Probe;
 use super::report::{Outcome, Report, Show};
 
@@ -81,12 +81,5 @@ fn broken(check: &Check, problem: &str) -> Outcome {
         line: check.line,
         verdict: failed("a verdict", format!("a fault of this suite: {problem}")),
         took: Duration::ZERO,
-    }
-}
-
-impl Outcome {
-    /// Whether it counts as passed.
-    pub(super) const fn passed(&self) -> bool {
-        matches!(self.verdict, Verdict::Pass { .. })
     }
 }

@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
+use super::expect_ok;
 use crate::cli::conform::data::{self, answer};
-use crate::cli::conform::line::{Check, Checked, Verdict, check, expect, failed, pass};
+use crate::cli::conform::line::{Check, Checked, check, expect, failed, pass};
 use crate::cli::conform::probe::Probe;
-use crate::cli::conform::wire::grpc::Called;
-use crate::otlp::Signal;
 
 const FULL: &str = "OTLP 1.11 \"OTLP/gRPC Response, Full Success\"";
 
@@ -14,14 +13,9 @@ pub(super) const LINES: &[Check] = &[
     check!(Must "G1", "Export of each signal is answered OK with its response message", FULL, exports),
     check!(Must "G2", "partial_success is unset when all was taken", FULL, unset),
     check!(Should "G3", "a request of zero bytes is answered OK", FULL, empty),
-    check!(Should "G4", "resources and scopes without items are answered OK", FULL, envelopes),
+    check!(Should "G4", "resources and scopes without items are answered OK",
+        "OTLP 1.11 \"Full Success\" (empty requests), \"Empty Telemetry Envelopes\"", envelopes),
 ];
-
-/// Goes on where the call was answered OK, for this signal.
-pub(super) fn expect_ok(signal: Signal, called: &Called) -> Result<(), Verdict> {
-    let got = format!("{} for {}", called.told(), signal.name());
-    expect(called.is_ok(), "OK", got)
-}
 
 async fn exports(probe: Arc<Probe>) -> Checked {
     for signal in probe.known.signals.clone() {
@@ -29,12 +23,8 @@ async fn exports(probe: Arc<Probe>) -> Checked {
         expect_ok(signal, &called)?;
         let response = called.message();
         let read = response.and_then(|message| answer::partial(&message));
-        let wrong = |problem| {
-            failed(
-                "an Export response",
-                format!("{problem} for {}", signal.name()),
-            )
-        };
+        let name = signal.name();
+        let wrong = |problem| failed("an Export response", format!("{problem} for {name}"));
         read.map_err(wrong)?;
     }
     pass()
@@ -62,7 +52,7 @@ async fn empty(probe: Arc<Probe>) -> Checked {
 async fn envelopes(probe: Arc<Probe>) -> Checked {
     for signal in probe.known.signals.clone() {
         let no_items = data::of_items(signal, &[]);
-        // An entry with neither a resource nor a scope.
+        // And an entry with neither a resource nor a scope.
         for request in [no_items.as_slice(), b"\x0a\x00"] {
             expect_ok(signal, &probe.export(signal, request).await?)?;
         }

@@ -2,6 +2,7 @@
 //! from the daemon's own.
 
 pub(super) mod answer;
+pub(super) mod bad;
 pub(super) mod json;
 
 use std::io::Write;
@@ -141,25 +142,65 @@ fn dictionary() -> Vec<u8> {
     dictionary
 }
 
+/// How much of a large request is the same again and again, in bytes.
+const FILLED: usize = 1 << 20;
+
 /// A valid request of this many bytes, give or take two, which compresses well.
 pub(super) fn sized(signal: Signal, bytes: usize) -> Vec<u8> {
-    // Each resource carries an attribute that fills it; the last one fits the rest.
-    const FILLED: usize = 1 << 20;
-    let mut request = request(signal, 1);
-    let filled = filling(FILLED);
-    while request.len() + 2 * filled.len() < bytes {
+    let (first, filled, times, last) = parts(signal, bytes);
+    let mut request = first;
+    for _ in 0..times {
         request.extend_from_slice(&filled);
     }
-    // The overhead grows by a byte where a length does: two tries meet any size.
-    let missing = bytes.saturating_sub(request.len());
-    let overhead = filling(missing).len().saturating_sub(missing);
-    let rest = filling(missing.saturating_sub(overhead));
-    let rest = match missing.checked_sub(rest.len()) {
-        Some(short) => filling(missing.saturating_sub(overhead) + short),
-        None => rest,
-    };
-    request.extend_from_slice(&rest);
+    request.extend_from_slice(&last);
     request
+}
+
+/// The same as one gzip member. What repeats is compressed once.
+pub(super) fn sized_gzip(signal: Signal, bytes: usize) -> Vec<u8> {
+    let (first, filled, times, last) = parts(signal, bytes);
+    let mut gzip = b"\x1f\x8b\x08\0\0\0\0\0\0\xff".to_vec();
+    let mut sum = flate2::Crc::new();
+    sum.update(&first);
+    gzip.extend(deflated(&first, flate2::FlushCompress::Full));
+    // Behind a full flush nothing refers to what came before it.
+    let piece = deflated(&filled, flate2::FlushCompress::Full);
+    let mut of_piece = flate2::Crc::new();
+    of_piece.update(&filled);
+    for _ in 0..times {
+        gzip.extend_from_slice(&piece);
+        sum.combine(&of_piece);
+    }
+    sum.update(&last);
+    gzip.extend(deflated(&last, flate2::FlushCompress::Finish));
+    let length = first.len() + times * filled.len() + last.len();
+    gzip.extend(sum.sum().to_le_bytes());
+    gzip.extend((length as u32).to_le_bytes());
+    gzip
+}
+
+/// Raw deflate of these bytes.
+fn deflated(plain: &[u8], end: flate2::FlushCompress) -> Vec<u8> {
+    let mut deflater = flate2::Compress::new(flate2::Compression::fast(), false);
+    // Incompressible bytes grow by less than this.
+    let mut out = Vec::with_capacity(plain.len() + plain.len() / 64 + 64);
+    deflater.compress_vec(plain, &mut out, end).ok();
+    out
+}
+
+/// A request in parts: its beginning, what then comes so many times, and its end. Each is whole
+/// resources.
+fn parts(signal: Signal, bytes: usize) -> (Vec<u8>, Vec<u8>, usize, Vec<u8>) {
+    let (first, filled) = (request(signal, 1), filling(FILLED));
+    let times = (bytes.saturating_sub(first.len()) / filled.len()).saturating_sub(1);
+    let missing = bytes.saturating_sub(first.len() + times * filled.len());
+    // The overhead grows by a byte where a length does: two tries meet any size.
+    let overhead = filling(missing).len().saturating_sub(missing);
+    let mut last = filling(missing.saturating_sub(overhead));
+    if let Some(short) = missing.checked_sub(last.len()) {
+        last = filling(missing.saturating_sub(overhead) + short);
+    }
+    (first, filled, times, last)
 }
 
 /// A resource with an attribute of this many bytes, and no items.
@@ -237,6 +278,23 @@ mod tests {
                 request.len()
             );
             ExportTraceServiceRequest::decode(&request[..]).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_large_gzip_is_one_sound_member() {
+        use std::io::Read;
+
+        for bytes in [5000, (3 << 20) + 7] {
+            let gzip = sized_gzip(Signal::Logs, bytes);
+            let mut plain = Vec::new();
+            let mut reader = &gzip[..];
+            flate2::bufread::GzDecoder::new(&mut reader)
+                .read_to_end(&mut plain)
+                .unwrap();
+            assert!(reader.is_empty());
+            assert!(plain.len().abs_diff(bytes) <= 2);
+            ExportLogsServiceRequest::decode(&plain[..]).unwrap();
         }
     }
 }

@@ -137,12 +137,14 @@ impl Http1 {
             patience,
         } = self;
         let sending = async {
-            for piece in request.chunks(PIECE) {
-                // A server that has answered may have closed its side: the answer counts.
-                if write.write_all(piece).await.is_err() {
-                    break;
+            // A server that has answered may have closed its side: the answer counts. What was
+            // written is counted to the byte, since the rest may have to follow.
+            while let Some(rest) = request.get(sent..).filter(|rest| !rest.is_empty()) {
+                let piece = rest.get(..PIECE).unwrap_or(rest);
+                match write.write(piece).await {
+                    Ok(count) if count > 0 => sent += count,
+                    _ => break,
                 }
-                sent += piece.len();
             }
             write.flush().await.ok();
             std::future::pending::<()>().await;
@@ -186,6 +188,13 @@ impl Http1 {
             while !matches!(self.read.read(&mut piece).await, Ok(0) | Err(_)) {}
         };
         timeout(patience, ending).await.is_ok()
+    }
+
+    /// Whether the server ends the connection within this time, and says nothing more.
+    pub(crate) async fn ends_without_a_byte(&mut self, patience: Duration) -> bool {
+        let mut byte = [0];
+        let read = timeout(patience, self.read.read(&mut byte)).await;
+        matches!(read, Ok(Ok(0) | Err(_)))
     }
 }
 

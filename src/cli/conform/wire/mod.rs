@@ -2,6 +2,7 @@
 //! there must not hide itself here; and they can send what no proper client would.
 
 pub(super) mod dial;
+pub(super) mod frames;
 pub(super) mod grpc;
 pub(super) mod http1;
 pub(super) mod tls;

@@ -19,6 +19,9 @@ pub(crate) struct TlsSettings {
     own: Option<(Vec<CertificateDer<'static>>, Arc<PrivateKeyDer<'static>>)>,
 }
 
+/// A client's certificates, its own first, and its key.
+pub(crate) type Own = Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>;
+
 impl TlsSettings {
     /// Reads the files. The error is a sentence that names one.
     pub(crate) fn read(
@@ -51,15 +54,19 @@ impl TlsSettings {
 
     /// What the user said, with these protocols on offer.
     pub(crate) fn config(&self, alpn: &[&str]) -> Result<ClientConfig, String> {
+        self.config_with(self.own(), rustls::ALL_VERSIONS, alpn)
+    }
+
+    /// The client's certificate that the user gave.
+    pub(crate) fn own(&self) -> Own {
         let own = self.own.as_ref();
-        let own = own.map(|(chain, key)| (chain.clone(), key.clone_key()));
-        self.config_with(own, rustls::ALL_VERSIONS, alpn)
+        own.map(|(chain, key)| (chain.clone(), key.clone_key()))
     }
 
     /// With another client certificate, or none, and only these versions.
     pub(crate) fn config_with(
         &self,
-        own: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
+        own: Own,
         versions: &[&'static SupportedProtocolVersion],
         alpn: &[&str],
     ) -> Result<ClientConfig, String> {
