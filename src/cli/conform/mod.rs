@@ -7,11 +7,16 @@ mod calls;
 mod client;
 mod data;
 mod families;
+mod json;
 mod line;
 mod probe;
+mod profiles;
+mod protobuf;
 mod report;
 mod requests;
 mod run;
+mod sent;
+mod sink;
 mod transport;
 mod wire;
 

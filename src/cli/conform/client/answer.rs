@@ -14,11 +14,12 @@ use crate::otlp::response;
 use crate::otlp::status::{GrpcCode, RETRY_INFO_TRAILER, Status, grpc_trailers};
 
 type Trailers = std::future::Ready<Option<Result<HeaderMap, Infallible>>>;
-pub(super) type AnswerBody = Either<WithTrailers<Full<Bytes>, Trailers>, Full<Bytes>>;
+pub(in crate::cli::conform) type AnswerBody =
+    Either<WithTrailers<Full<Bytes>, Trailers>, Full<Bytes>>;
 
 /// How one request is answered.
 #[derive(Clone, Debug)]
-pub(super) enum Answer {
+pub(in crate::cli::conform) enum Answer {
     /// It is taken: a full success.
     Taken,
     /// It is taken, and the response has a `partial_success`.
@@ -56,7 +57,7 @@ pub(super) enum Answer {
 
 /// The value of a header field.
 #[derive(Clone, Debug)]
-pub(super) enum Field {
+pub(in crate::cli::conform) enum Field {
     Text(&'static str),
     /// An HTTP date so many seconds from when it is sent.
     DateIn(i64),
@@ -64,7 +65,7 @@ pub(super) enum Field {
 
 /// The body of an HTTP answer.
 #[derive(Clone, Debug)]
-pub(super) enum Content {
+pub(in crate::cli::conform) enum Content {
     /// A `google.rpc.Status` in the format of the request.
     Status,
     /// Bytes as they are, with their content type.
@@ -73,7 +74,7 @@ pub(super) enum Content {
 
 impl Answer {
     /// An HTTP status with a Status body.
-    pub(super) fn http(status: u16) -> Self {
+    pub(in crate::cli::conform) fn http(status: u16) -> Self {
         Self::Http {
             status,
             headers: Vec::new(),
@@ -82,7 +83,11 @@ impl Answer {
     }
 
     /// The same with one more header field.
-    pub(super) fn http_with(status: u16, name: &'static str, value: Field) -> Self {
+    pub(in crate::cli::conform) fn http_with(
+        status: u16,
+        name: &'static str,
+        value: Field,
+    ) -> Self {
         Self::Http {
             status,
             headers: vec![(name, value)],
@@ -91,7 +96,7 @@ impl Answer {
     }
 
     /// 200 with these bytes.
-    pub(super) fn raw(kind: Option<&'static str>, body: impl Into<Bytes>) -> Self {
+    pub(in crate::cli::conform) fn raw(kind: Option<&'static str>, body: impl Into<Bytes>) -> Self {
         Self::Http {
             status: 200,
             headers: Vec::new(),
@@ -100,12 +105,12 @@ impl Answer {
     }
 
     /// A gRPC status without details.
-    pub(super) const fn grpc(code: GrpcCode) -> Self {
+    pub(in crate::cli::conform) const fn grpc(code: GrpcCode) -> Self {
         Self::Grpc { code, retry: None }
     }
 
     /// What fails for a while, in the words of either protocol.
-    pub(super) fn unavailable(wire: Wire) -> Self {
+    pub(in crate::cli::conform) fn unavailable(wire: Wire) -> Self {
         match wire {
             Wire::Grpc => Self::grpc(GrpcCode::Unavailable),
             _ => Self::http(503),
@@ -113,7 +118,7 @@ impl Answer {
     }
 
     /// Whether nothing is to be watched for after it.
-    pub(super) fn ends_quietly(&self) -> bool {
+    pub(in crate::cli::conform) fn ends_quietly(&self) -> bool {
         match self {
             Self::After(_, answer) => answer.ends_quietly(),
             _ => matches!(self, Self::Taken | Self::OnlyHttp1),
@@ -121,7 +126,11 @@ impl Answer {
     }
 
     /// The response to a request that came so; `None` where none is given.
-    pub(super) fn response(&self, wire: Wire, signal: Signal) -> Option<Response<AnswerBody>> {
+    pub(in crate::cli::conform) fn response(
+        &self,
+        wire: Wire,
+        signal: Signal,
+    ) -> Option<Response<AnswerBody>> {
         match (self, wire) {
             (Self::After(_, answer), _) => answer.response(wire, signal),
             (Self::Grpc { code, retry }, _) => Some(grpc_status(*code, *retry)),
@@ -144,6 +153,11 @@ impl Answer {
             (Self::Never | Self::Cut | Self::Refuse(_) | Self::GoAway, _) => None,
         }
     }
+}
+
+/// A full success.
+pub(in crate::cli::conform) fn taken(wire: Wire, signal: Signal) -> Response<AnswerBody> {
+    success(wire, success_body(wire, signal, None))
 }
 
 /// An export response: empty, or with a `partial_success`.

@@ -17,17 +17,18 @@ const MAX_PLAIN_BYTES: u64 = 80 << 20;
 
 /// How a request comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Wire {
+pub(in crate::cli::conform) enum Wire {
     Grpc,
     HttpProtobuf,
     HttpJson,
 }
 
 impl Wire {
-    pub(super) const ALL: [Self; 3] = [Self::Grpc, Self::HttpProtobuf, Self::HttpJson];
+    pub(in crate::cli::conform) const ALL: [Self; 3] =
+        [Self::Grpc, Self::HttpProtobuf, Self::HttpJson];
 
     /// Its name in `OTEL_EXPORTER_OTLP_PROTOCOL`.
-    pub(super) const fn name(self) -> &'static str {
+    pub(in crate::cli::conform) const fn name(self) -> &'static str {
         match self {
             Self::Grpc => "grpc",
             Self::HttpProtobuf => "http/protobuf",
@@ -35,7 +36,7 @@ impl Wire {
         }
     }
 
-    pub(super) const fn content_type(self) -> &'static str {
+    pub(in crate::cli::conform) const fn content_type(self) -> &'static str {
         match self {
             Self::Grpc => "application/grpc",
             Self::HttpProtobuf => "application/x-protobuf",
@@ -58,40 +59,40 @@ impl Wire {
 
 /// A request, and what became of it.
 #[derive(Clone, Debug)]
-pub(super) struct Arrival {
+pub(in crate::cli::conform) struct Arrival {
     /// When its head had come.
-    pub(super) at: Instant,
+    pub(in crate::cli::conform) at: Instant,
     /// When it was answered.
-    pub(super) answered: Option<Instant>,
+    pub(in crate::cli::conform) answered: Option<Instant>,
     /// When its client went away without an answer.
-    pub(super) left: Option<Instant>,
+    pub(in crate::cli::conform) left: Option<Instant>,
     /// The scenario whose request it is, and how often that had come before.
-    pub(super) case: Option<(usize, usize)>,
+    pub(in crate::cli::conform) case: Option<(usize, usize)>,
     /// Which connection it came by.
-    pub(super) connection: u64,
-    pub(super) version: Version,
-    pub(super) method: http::Method,
-    pub(super) path: String,
-    pub(super) headers: HeaderMap,
-    pub(super) content: Contents,
+    pub(in crate::cli::conform) connection: u64,
+    pub(in crate::cli::conform) version: Version,
+    pub(in crate::cli::conform) method: http::Method,
+    pub(in crate::cli::conform) path: String,
+    pub(in crate::cli::conform) headers: HeaderMap,
+    pub(in crate::cli::conform) content: Contents,
 }
 
 /// What was found in a body.
 #[derive(Clone, Debug)]
-pub(super) struct Contents {
-    pub(super) wire: Wire,
-    pub(super) signal: Signal,
+pub(in crate::cli::conform) struct Contents {
+    pub(in crate::cli::conform) wire: Wire,
+    pub(in crate::cli::conform) signal: Signal,
     /// A hash for each item; metrics count as a whole.
-    pub(super) items: Vec<u64>,
-    pub(super) plain_bytes: usize,
-    pub(super) is_compressed: bool,
+    pub(in crate::cli::conform) items: Vec<u64>,
+    pub(in crate::cli::conform) plain_bytes: usize,
+    pub(in crate::cli::conform) is_compressed: bool,
     /// What is wrong with the framing.
-    pub(super) faults: Vec<String>,
+    pub(in crate::cli::conform) faults: Vec<String>,
 }
 
 impl Arrival {
     /// The value of a header field, where it is text.
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
+    pub(in crate::cli::conform) fn header(&self, name: &str) -> Option<&str> {
         text(&self.headers, name)
     }
 }
@@ -102,7 +103,7 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 
 impl Contents {
     /// Reads a request whatever it is; what is wrong with it is told in `faults`.
-    pub(super) fn read(head: &Parts, body: &[u8]) -> Self {
+    pub(in crate::cli::conform) fn read(head: &Parts, body: &[u8]) -> Self {
         let mut faults = Vec::new();
         let by_path = Signal::from_grpc_path(head.uri.path());
         let wire = Wire::of(&head.headers).unwrap_or_else(|| {
@@ -143,6 +144,22 @@ impl Contents {
             faults,
         }
     }
+}
+
+/// The message in a body, inflated; `None` where its framing is wrong.
+pub(in crate::cli::conform) fn unpacked(
+    headers: &HeaderMap,
+    wire: Wire,
+    body: &[u8],
+) -> Option<Vec<u8>> {
+    let is_gzip = text(headers, encoding_field(wire)) == Some("gzip");
+    let (is_compressed, message) = match wire {
+        Wire::Grpc => grpc_message(body)?,
+        _ => (is_gzip, body),
+    };
+    plain(is_compressed, is_gzip, message)
+        .ok()
+        .map(Cow::into_owned)
 }
 
 /// A path that was configured may have anything before it.

@@ -7,7 +7,8 @@ use std::time::{Duration, SystemTime};
 
 use clap::Args;
 
-use self::arrival::Wire;
+pub(super) use self::answer::{AnswerBody, taken};
+pub(super) use self::arrival::{Contents, Wire, unpacked};
 use self::case::{Case, Expect};
 use self::command::Runs;
 use self::feed::Feed;
