@@ -33,6 +33,36 @@ pub enum Signal {
     Profiles,
 }
 
+/// How OTLP is written. In TOML it has the names that the Collector has for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub enum Format {
+    /// Binary protobuf.
+    #[default]
+    #[serde(rename = "proto")]
+    Protobuf,
+    /// OTLP/JSON, which only HTTP and files have.
+    #[serde(rename = "json")]
+    Json,
+}
+
+impl Format {
+    /// Its media type in HTTP.
+    pub const fn media_type(self) -> &'static str {
+        match self {
+            Self::Protobuf => "application/x-protobuf",
+            Self::Json => "application/json",
+        }
+    }
+
+    /// The format of this media type, whatever its parameters and its case.
+    pub fn from_media_type(value: &str) -> Option<Self> {
+        let name = value.split(';').next()?.trim();
+        [Self::Protobuf, Self::Json]
+            .into_iter()
+            .find(|format| format.media_type().eq_ignore_ascii_case(name))
+    }
+}
+
 impl Signal {
     /// Every signal, in the order in which tables list them; `as usize` is the index into it.
     pub const ALL: [Self; 4] = [Self::Traces, Self::Metrics, Self::Logs, Self::Profiles];
