@@ -15,13 +15,15 @@ use hyper_util::server::conn::auto::Builder;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
-use super::client::{AnswerBody, Contents, Wire, taken, unpacked};
+use super::client::{AnswerBody, Wire, framing, taken, unpacked};
 use super::line::{Verdict, failed, skipped};
 use super::probe::Probe;
 use crate::cli::bench::wire::{Fields, Value};
 
 /// The most that is kept of what comes, in bytes; the oldest goes first.
-const MAX_KEPT: usize = 64 << 20;
+const MAX_KEPT: usize = 16 << 20;
+/// The largest message that is kept, in bytes: what is looked for is small.
+const MAX_MESSAGE: usize = 1 << 20;
 /// The most that is read of one request, in bytes.
 const MAX_BODY: usize = 64 << 20;
 
@@ -117,21 +119,23 @@ async fn take(
     let (head, body) = request.into_parts();
     let body = Limited::new(body, MAX_BODY).collect().await;
     let body = body.map(|body| body.to_bytes()).unwrap_or_default();
-    let content = Contents::read(&head, &body);
-    if let Some(message) = unpacked(&head.headers, content.wire, &body)
-        && content.wire != Wire::HttpJson
+    let (wire, signal) = framing(&head);
+    if let Some(message) = unpacked(&head.headers, wire, &body)
+        && wire != Wire::HttpJson
+        && message.len() <= MAX_MESSAGE
     {
         sink.keep(message);
     }
-    Ok(taken(content.wire, content.signal))
+    Ok(taken(wire, signal))
 }
 
 /// Looks for the item through all resources and scopes.
 fn find(request: &[u8], mark: &[u8]) -> Option<Passed> {
+    memchr::memmem::find(request, mark)?;
     for resource in messages(request, 1) {
         for scope in messages(resource, 2) {
             for item in messages(scope, 2) {
-                if item.windows(mark.len()).any(|bytes| bytes == mark) {
+                if memchr::memmem::find(item, mark).is_some() {
                     return Some(Passed {
                         item: item.to_vec(),
                         scope: without(scope, 2),

@@ -146,6 +146,14 @@ impl Contents {
     }
 }
 
+/// How a request is framed, and of which signal it is, by its head alone.
+pub(in crate::cli::conform) fn framing(head: &Parts) -> (Wire, Signal) {
+    let path = head.uri.path();
+    let signal = Signal::from_grpc_path(path).or_else(|| by_end_of_path(path));
+    let wire = Wire::of(&head.headers).unwrap_or(Wire::HttpProtobuf);
+    (wire, signal.unwrap_or(Signal::Traces))
+}
+
 /// The message in a body, inflated; `None` where its framing is wrong.
 pub(in crate::cli::conform) fn unpacked(
     headers: &HeaderMap,

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use clap::Args;
 
 pub(super) use self::answer::{AnswerBody, taken};
-pub(super) use self::arrival::{Contents, Wire, unpacked};
+pub(super) use self::arrival::{Wire, framing, unpacked};
 use self::case::{Case, Expect};
 use self::command::Runs;
 use self::feed::Feed;
