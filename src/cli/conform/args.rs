@@ -94,6 +94,9 @@ struct FactArgs {
     /// The server's limit for a request; without it, the default that OTLP recommends (64MiB)
     #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
     request_limit: Option<u64>,
+    /// The same for HTTP, where it has another
+    #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
+    http_request_limit: Option<u64>,
     /// An origin that the server lets in by CORS
     #[arg(long, value_name = "ORIGIN")]
     cors_origin: Option<String>,
@@ -160,6 +163,7 @@ impl ServerArgs {
                 headers: self.security.headers(),
                 signals: self.signals.clone(),
                 request_limit: facts.request_limit,
+                http_request_limit: facts.http_request_limit.or(facts.request_limit),
                 cors_origin: facts.cors_origin.clone(),
                 floods: facts.floods,
                 overloaded: pair("overloaded", overloaded.0, overloaded.1)?,

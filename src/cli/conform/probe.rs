@@ -38,6 +38,8 @@ pub(super) struct Known {
     pub(super) signals: Vec<Signal>,
     /// The server's limit for a request, in bytes.
     pub(super) request_limit: Option<u64>,
+    /// The same for HTTP.
+    pub(super) http_request_limit: Option<u64>,
     /// An origin that the server lets in by CORS.
     pub(super) cors_origin: Option<String>,
     /// Whether floods may be sent.
@@ -179,24 +181,15 @@ impl Probe {
         self.known.headers.iter().any(|(known, _)| known == name)
     }
 
-    /// The size that no request may have, in bytes: the limit that the user gave, or else the
-    /// default that OTLP recommends.
+    /// The size that no gRPC message may have, in bytes: the limit that the user gave, or else
+    /// the default that OTLP recommends.
     pub(super) fn limit(&self) -> usize {
-        let limit = self.known.request_limit.unwrap_or(RECOMMENDED_LIMIT);
-        usize::try_from(limit).unwrap_or(usize::MAX)
+        as_size(self.known.request_limit)
     }
 
-    /// What it means that a request above [`Probe::limit`] was taken: a failure where the limit
-    /// is known, and nothing where it is not.
-    pub(super) fn took_too_much(&self, expected: &str, got: &str) -> Verdict {
-        if self.known.request_limit.is_some() {
-            return failed(expected, got);
-        }
-        skipped(format!(
-            "it took {} bytes, so its limit is above the recommended one: say it with \
-             --request-limit",
-            self.limit()
-        ))
+    /// The same for a body over HTTP.
+    pub(super) fn http_limit(&self) -> usize {
+        as_size(self.known.http_request_limit)
     }
 
     /// The head of a request for HTTP/1.1.
@@ -318,4 +311,20 @@ impl Probe {
         let body = whole(Bytes::from(framed(false, message)));
         self.call(signal.grpc_path(), &[], body).await
     }
+}
+
+fn as_size(limit: Option<u64>) -> usize {
+    usize::try_from(limit.unwrap_or(RECOMMENDED_LIMIT)).unwrap_or(usize::MAX)
+}
+
+/// What it means that a request above the limit was taken: a failure where the limit is known,
+/// and nothing where it is not.
+pub(super) fn took_too_much(limit: Option<u64>, expected: &str, got: &str) -> Verdict {
+    if limit.is_some() {
+        return failed(expected, got);
+    }
+    skipped(format!(
+        "it took more than {RECOMMENDED_LIMIT} bytes, so its limit is above the recommended one: \
+         say it with --request-limit"
+    ))
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::expect_ok;
 use crate::cli::conform::data;
 use crate::cli::conform::line::{Check, Checked, Verdict, check, expect, pass};
-use crate::cli::conform::probe::Probe;
+use crate::cli::conform::probe::{Probe, took_too_much};
 use crate::cli::conform::wire::grpc::{Called, framed, whole};
 use crate::otlp::Signal;
 use crate::otlp::status::GrpcCode;
@@ -41,7 +41,11 @@ async fn too_large_inflated(probe: Arc<Probe>) -> Checked {
 fn expect_too_large(probe: &Probe, called: &Called) -> Checked {
     const EXPECTED: &str = "RESOURCE_EXHAUSTED without RetryInfo";
     if called.is_ok() {
-        return Err(probe.took_too_much(EXPECTED, &called.told()));
+        return Err(took_too_much(
+            probe.known.request_limit,
+            EXPECTED,
+            &called.told(),
+        ));
     }
     let is_exhausted = called.code() == Some(GrpcCode::ResourceExhausted);
     expect(

@@ -119,23 +119,13 @@ async fn explained(probe: Arc<Probe>) -> Checked {
 
 async fn warned(probe: Arc<Probe>) -> Checked {
     let all = all(&probe).await?;
-    let mut seen = false;
-    for told in &all {
-        let Some(partial) = told
-            .partial
-            .as_ref()
-            .filter(|partial| partial.rejected == 0)
-        else {
-            continue;
-        };
-        seen = true;
-        let got = format!("none for {}", told.mixed.what);
-        expect(!partial.message.is_empty(), "an error_message", got)?;
-    }
-    if seen {
+    let partial = all.iter().filter_map(|told| told.partial.as_ref());
+    let mut warnings = partial.filter(|partial| partial.rejected == 0);
+    // One that says nothing at all is the same as none (trace_service.proto); G2 is about it.
+    if warnings.any(|partial| !partial.message.is_empty()) {
         return pass();
     }
-    skip("no answer had a partial_success that refuses nothing, which OTLP leaves open")
+    skip("no answer had a partial_success that only warns, which OTLP leaves open")
 }
 
 async fn in_points(probe: Arc<Probe>) -> Checked {

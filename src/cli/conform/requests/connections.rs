@@ -173,7 +173,7 @@ async fn answer_and_end(probe: &Probe, written: &[u8]) -> Result<(Answer, bool),
     let mut connection = probe.http1().await?;
     let answer = connection.exchange(written).await;
     let answer = answer.map_err(|problem| failed("an answer", problem))?;
-    let ended = connection.ends_within(probe.known.timeout).await;
+    let ended = connection.ends().await;
     Ok((answer, ended))
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::needs_json;
+use super::{limits, needs_json};
 use crate::cli::conform::data::{self, answer, json};
 use crate::cli::conform::line::{
     Check, Checked, Verdict, check, expect, failed, pass, skip, skipped,
@@ -19,6 +19,7 @@ pub(super) const LINES: &[Check] = &[
     check!(Must "H12", "data that cannot be decoded is answered 400", BAD_DATA, bad_data),
     check!(Should "H12b", "that answer's details hold a google.rpc.BadRequest", BAD_DATA, bad_request),
     check!(Must "H13", "the body of each 4xx and 5xx is a Status, in the request's encoding", FAILURES, status),
+    check!(Must "H13c", "the refusal of a body above the limit has such a body, too", FAILURES, too_large),
     check!(Should "H13b", "the message of that Status says what is wrong", FAILURES, message),
 ];
 
@@ -162,6 +163,25 @@ async fn status(probe: Arc<Probe>) -> Checked {
         "a google.rpc.Status in the request's encoding",
         wrong.join("; "),
     ))
+}
+
+async fn too_large(probe: Arc<Probe>) -> Checked {
+    let found = Failing {
+        what: "a body above the limit",
+        ask: limits::too_large_inflated(&probe),
+        kind: PROTOBUF,
+    };
+    let answer = probe.patient().ask(&found.ask).await?;
+    if answer.is_success() {
+        return skip("it took the body, which H20 tells");
+    }
+    match wrong(&found, &answer) {
+        None => pass(),
+        Some(wrong) => Err(failed(
+            "a google.rpc.Status in the request's encoding",
+            wrong,
+        )),
+    }
 }
 
 async fn message(probe: Arc<Probe>) -> Checked {

@@ -7,7 +7,7 @@ use crate::cli::conform::data;
 use crate::cli::conform::line::{
     Check, Checked, Verdict, check, expect, failed, noted, pass, skip,
 };
-use crate::cli::conform::probe::{Ask, Probe};
+use crate::cli::conform::probe::{Ask, Probe, took_too_much};
 use crate::cli::conform::wire::http1::Answer;
 
 const REQUEST: &str = "OTLP 1.11 \"OTLP/HTTP Request\"";
@@ -32,18 +32,23 @@ const MARGIN: usize = 4 << 10;
 
 fn too_large(probe: &Probe) -> Ask {
     let signal = probe.any_signal();
-    Ask::protobuf(signal, data::sized(signal, probe.limit() + MARGIN))
+    Ask::protobuf(signal, data::sized(signal, probe.http_limit() + MARGIN))
 }
 
-fn too_large_inflated(probe: &Probe) -> Ask {
+/// A request that is small on its way and above the limit when it is inflated.
+pub(super) fn too_large_inflated(probe: &Probe) -> Ask {
     let signal = probe.any_signal();
-    let body = data::sized_gzip(signal, probe.limit() + MARGIN);
+    let body = data::sized_gzip(signal, probe.http_limit() + MARGIN);
     Ask::protobuf(signal, body).with("content-encoding", "gzip")
 }
 
 fn expect_413(probe: &Probe, answer: &Answer) -> Result<(), Verdict> {
     if answer.is_success() {
-        return Err(probe.took_too_much("413", &answer.told()));
+        return Err(took_too_much(
+            probe.known.http_request_limit,
+            "413",
+            &answer.told(),
+        ));
     }
     expect(answer.code == 413, "413", answer.told())
 }
@@ -58,7 +63,11 @@ async fn early(probe: Arc<Probe>) -> Checked {
     let ask = too_large(&probe);
     let answer = probe.patient().ask(&ask).await?;
     if answer.is_success() {
-        return Err(probe.took_too_much("a refusal", &answer.told()));
+        return Err(took_too_much(
+            probe.known.http_request_limit,
+            "a refusal",
+            &answer.told(),
+        ));
     }
     let (sent, all) = (answer.sent, ask.body.len());
     expect(
@@ -84,7 +93,7 @@ async fn inflated(probe: Arc<Probe>) -> Checked {
 
 async fn large(probe: Arc<Probe>) -> Checked {
     let signal = probe.any_signal();
-    let size = probe.limit().saturating_sub(MARGIN);
+    let size = probe.http_limit().saturating_sub(MARGIN);
     let ask = Ask::protobuf(signal, data::sized(signal, size));
     let answer = probe.patient().ask(&ask).await?;
     expect(
@@ -98,7 +107,7 @@ async fn large(probe: Arc<Probe>) -> Checked {
 async fn refused(probe: Arc<Probe>) -> Checked {
     let mut ask = Ask::protobuf(probe.any_signal(), "");
     ask.has_length = false;
-    let length = probe.limit() + MARGIN;
+    let length = probe.http_limit() + MARGIN;
     let ask = ask
         .with("content-length", length.to_string())
         .with("expect", "100-continue");
@@ -143,7 +152,11 @@ async fn in_step(probe: Arc<Probe>) -> Checked {
     let first = connection.exchange(&written).await;
     let first = first.map_err(|problem| failed("an answer", problem))?;
     if first.is_success() {
-        return Err(probe.took_too_much("a refusal", &first.told()));
+        return Err(took_too_much(
+            probe.known.http_request_limit,
+            "a refusal",
+            &first.told(),
+        ));
     }
     let rest = written.get(first.sent..).unwrap_or_default();
     if first.closes() || connection.send(rest).await.is_err() {

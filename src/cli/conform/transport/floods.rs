@@ -125,7 +125,7 @@ async fn inflating(probe: Arc<Probe>) -> Checked {
     const AT_ONCE: usize = 16;
     needs_floods(&probe)?;
     let (signal, endpoint) = (probe.any_signal(), probe.http()?.clone());
-    let body = data::sized_gzip(signal, probe.limit().saturating_sub(4 << 10));
+    let body = data::sized_gzip(signal, probe.http_limit().saturating_sub(4 << 10));
     let ask = Ask::protobuf(signal, body).with("content-encoding", "gzip");
     let mut asking = JoinSet::new();
     for _ in 0..AT_ONCE {

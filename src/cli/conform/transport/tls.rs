@@ -33,8 +33,11 @@ pub(super) const LINES: &[Check] = &[
     check!(Choice "T5", "TLS on a plaintext port, and the other way, ends cleanly", "otlpd's choice", mixed_up),
 ];
 
-/// The servers that speak TLS, each with a name.
-fn secured(probe: &Probe) -> Result<Vec<(&'static str, Endpoint, Arc<TlsSettings>)>, Verdict> {
+/// A server that speaks TLS: its name, where it is, and what the user said of TLS.
+type Secured = (&'static str, Endpoint, Arc<TlsSettings>);
+
+/// All of them.
+fn secured(probe: &Probe) -> Result<Vec<Secured>, Verdict> {
     let given = [("gRPC", &probe.grpc), ("HTTP", &probe.http)];
     let found = given.into_iter().filter_map(|(name, endpoint)| {
         let endpoint = endpoint.as_ref()?;
@@ -103,8 +106,7 @@ async fn expect_refused(probe: &Probe, own: impl Fn() -> Result<Own, String>) ->
         // By TLS 1.3 the client is done before the server has looked: the refusal comes after.
         let mut connection = Http1::new(Box::new(stream), probe.known.timeout);
         let asked = b"GET / HTTP/1.1\r\nhost: otlpd-conform\r\n\r\n";
-        let ended = connection.send(asked).await.is_err()
-            || connection.ends_without_a_byte(probe.known.timeout).await;
+        let ended = connection.send(asked).await.is_err() || connection.ends_without_a_byte().await;
         expect(
             ended,
             "a refusal of the handshake",
@@ -143,8 +145,7 @@ async fn mixed_up(probe: Arc<Probe>) -> Checked {
         let ended = if endpoint.tls.is_some() {
             let mut connection = Http1::new(Box::new(plain), probe.known.timeout);
             let asked = b"POST /v1/traces HTTP/1.1\r\nhost: otlpd-conform\r\n\r\n";
-            connection.exchange(asked).await.is_ok()
-                || connection.ends_within(probe.known.timeout).await
+            connection.exchange(asked).await.is_ok() || connection.ends().await
         } else {
             let config = TlsSettings::default().config(&["h2", "http/1.1"]);
             let config = config.map_err(|problem| failed("a handshake", problem))?;

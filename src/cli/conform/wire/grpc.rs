@@ -156,8 +156,25 @@ impl Called {
         if text.is_empty() {
             return format!("{}{info}", code.name());
         }
-        format!("{}{info}: {}", code.name(), excerpt(text.as_bytes()))
+        format!("{}{info}: {}", code.name(), excerpt(&unescaped(text)))
     }
+}
+
+/// `grpc-message` with its percent escapes taken back.
+fn unescaped(text: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        let digits = after.get(..2).filter(|_| byte == b'%');
+        let digits = digits.and_then(|digits| std::str::from_utf8(digits).ok());
+        let escaped = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        out.push(escaped.unwrap_or(byte));
+        rest = match escaped {
+            Some(_) => after.get(2..).unwrap_or_default(),
+            None => after,
+        };
+    }
+    out
 }
 
 fn inflated(message: &[u8]) -> Result<Vec<u8>, String> {
@@ -253,4 +270,18 @@ fn causes(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::unescaped;
+
+    #[test]
+    fn a_message_is_read_with_its_escapes_and_without() {
+        assert_eq!(
+            unescaped("no%20such%20m%C3%A9thod"),
+            "no such méthod".as_bytes()
+        );
+        assert_eq!(unescaped("100% of %zz"), b"100% of %zz");
+    }
 }

@@ -10,6 +10,9 @@ use super::dial::AnyStream;
 
 /// The most of an answer that is read, in bytes: an OTLP answer is at most 4 MiB by far.
 const MAX_ANSWER: usize = 16 << 20;
+/// How long a server may take to end a connection that it has to end: less than any would let an
+/// idle one be.
+const END: Duration = Duration::from_secs(5);
 /// What is sent at once, in bytes.
 const PIECE: usize = 64 << 10;
 
@@ -70,18 +73,22 @@ impl Answer {
     }
 }
 
-/// The printable beginning of some bytes, on one line.
+/// The beginning of some bytes, on one line: as text, or where there is none in hexadecimal.
 pub(crate) fn excerpt(bytes: &[u8]) -> String {
+    const MOST: usize = 160;
     let text = String::from_utf8_lossy(bytes);
-    let mut short: String = text
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .take(120)
-        .collect();
-    if text.chars().count() > 120 {
-        short.push_str("...");
+    if !text.chars().any(char::is_alphanumeric) {
+        let hex = bytes.iter().take(16).map(|byte| format!("{byte:02x}"));
+        return format!("the bytes {}", hex.collect::<Vec<_>>().join(" "));
     }
-    format!("{:?}", short.trim())
+    let printable = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+    let short: String = printable.take(MOST).collect();
+    let dots = if text.chars().count() > MOST {
+        "..."
+    } else {
+        ""
+    };
+    format!("`{}{dots}`", short.trim())
 }
 
 /// A connection.
@@ -181,19 +188,19 @@ impl Http1 {
         }
     }
 
-    /// Whether the server ends the connection within this time; what else it sends is let go.
-    pub(crate) async fn ends_within(&mut self, patience: Duration) -> bool {
+    /// Whether the server ends the connection soon; what else it sends is let go.
+    pub(crate) async fn ends(&mut self) -> bool {
         let ending = async {
             let mut piece = vec![0; PIECE];
             while !matches!(self.read.read(&mut piece).await, Ok(0) | Err(_)) {}
         };
-        timeout(patience, ending).await.is_ok()
+        timeout(END, ending).await.is_ok()
     }
 
-    /// Whether the server ends the connection within this time, and says nothing more.
-    pub(crate) async fn ends_without_a_byte(&mut self, patience: Duration) -> bool {
+    /// Whether the server ends the connection soon, and says nothing more.
+    pub(crate) async fn ends_without_a_byte(&mut self) -> bool {
         let mut byte = [0];
-        let read = timeout(patience, self.read.read(&mut byte)).await;
+        let read = timeout(END, self.read.read(&mut byte)).await;
         matches!(read, Ok(Ok(0) | Err(_)))
     }
 }
