@@ -158,14 +158,15 @@ async fn strindex(probe: Arc<Probe>) -> Checked {
 }
 
 async fn payload(probe: Arc<Probe>) -> Checked {
+    probe.sees_the_destination()?;
     let mark = id::<16>();
     let body = with(|profile| {
         put_bytes(profile, 9, b"pprof");
         put_bytes(profile, 10, &mark);
     });
-    probe
-        .takes_all(SIGNAL, &[("an original payload", body)])
-        .await?;
+    for sent in probe.deliver(SIGNAL, &body).await? {
+        sent.can_be_passed_on()?;
+    }
     let passed = probe.passed_on(&mark).await?;
     let (format, payload) = (find_bytes(&passed.item, 9), find_bytes(&passed.item, 10));
     let kept = (format, payload) == (Some(b"pprof"), Some(&mark));

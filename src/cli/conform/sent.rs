@@ -63,6 +63,14 @@ impl Sent {
         expect(self.fate == Fate::Taken, "all of it taken", got)
     }
 
+    /// The same for lines about what is passed on: that it is taken is told by another.
+    pub(super) fn can_be_passed_on(&self) -> Result<(), Verdict> {
+        match self.fate {
+            Fate::Taken => Ok(()),
+            _ => Err(skipped(format!("it is not taken: {}", self.told))),
+        }
+    }
+
     /// Goes on where it was refused for good: all of it, or the items that are bad.
     pub(super) fn is_refused(&self, what: &str) -> Result<(), Verdict> {
         let got = format!("{} for {what}", self.told);

@@ -194,14 +194,18 @@ impl Passed {
 }
 
 impl Probe {
+    /// Goes on where the server's destination is ours.
+    pub(super) fn sees_the_destination(&self) -> Result<&Sink, Verdict> {
+        self.sink.as_deref().ok_or_else(|| {
+            skipped("what is passed on is not seen without --sink, as the server's destination")
+        })
+    }
+
     /// What became of the item with this mark at the destination of the collector under test.
     pub(super) async fn passed_on(&self, mark: &[u8]) -> Result<Passed, Verdict> {
-        let Some(sink) = &self.sink else {
-            return Err(skipped(
-                "what is passed on is not seen without --sink, as the server's destination",
-            ));
-        };
-        let patience = self.known.timeout;
+        let sink = self.sees_the_destination()?;
+        // It may have to wait behind what was sent before.
+        let patience = self.known.timeout * 3;
         let got = format!("nothing within {patience:?}");
         let found = sink.find(mark, patience).await;
         found.ok_or_else(|| failed("the item at the destination", got))

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{JSON, SPANS, bytes, refuses, span, takes};
+use super::{JSON, SPANS, bytes, refuses, span, span_passed_on, takes};
 use crate::cli::bench::wire::Value;
 use crate::cli::conform::data::id;
 use crate::cli::conform::data::json::{hex, of_items};
@@ -125,11 +125,7 @@ async fn numbers(probe: Arc<Probe>) -> Checked {
 }
 
 async fn unknown_number(probe: Arc<Probe>) -> Checked {
-    needs_json(&probe).await?;
-    let trace_id = id::<16>();
-    let body = super::span_of(&trace_id, "\"kind\":99");
-    probe.deliver_json(SPANS, body).await?.is_taken("kind 99")?;
-    let passed = probe.passed_on(&trace_id).await?;
+    let passed = span_passed_on(&probe, "\"kind\":99").await?;
     let kind = passed.field(6);
     expect(
         kind == Some(Value::Number(99)),

@@ -12,6 +12,7 @@ use super::line::{Check, Checked, Verdict, noted, pass};
 use super::probe::Probe;
 use super::requests::needs_json;
 use super::sent::Fate;
+use super::sink::Passed;
 use crate::otlp::Signal;
 
 /// Its lines.
@@ -118,13 +119,21 @@ async fn is_alive(probe: &Probe, signal: Signal) -> Checked {
     pass()
 }
 
-/// Sends a span with this attribute `k`, and returns its value as the destination has it.
-async fn passed_on(probe: &Probe, value: &str) -> Result<Option<Vec<u8>>, Verdict> {
+/// Sends a span with these fields besides, and returns it as the destination has it.
+async fn span_passed_on(probe: &Probe, fields: &str) -> Result<Passed, Verdict> {
+    probe.sees_the_destination()?;
     needs_json(probe).await?;
     let trace_id = id::<16>();
-    let body = span_of(&trace_id, &attribute_field(value));
-    probe.deliver_json(SPANS, body).await?.is_taken(value)?;
-    let passed = probe.passed_on(&trace_id).await?;
+    let sent = probe
+        .deliver_json(SPANS, span_of(&trace_id, fields))
+        .await?;
+    sent.can_be_passed_on()?;
+    probe.passed_on(&trace_id).await
+}
+
+/// The same for the value of an attribute.
+async fn passed_on(probe: &Probe, value: &str) -> Result<Option<Vec<u8>>, Verdict> {
+    let passed = span_passed_on(probe, &attribute_field(value)).await?;
     Ok(passed.attribute(9, "k").map(<[u8]>::to_vec))
 }
 

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use super::{JSON, PROTOJSON, SPANS, attribute, bytes, passed_on, point, refuses, span, takes};
+use super::{
+    JSON, PROTOJSON, SPANS, attribute, bytes, passed_on, point, refuses, span, span_passed_on,
+    takes,
+};
 use crate::cli::bench::wire::{Fields, Value};
-use crate::cli::conform::data::id;
 use crate::cli::conform::data::json::of_items;
 use crate::cli::conform::line::{Check, Checked, Verdict, check, expect, failed, pass};
 use crate::cli::conform::probe::Probe;
-use crate::cli::conform::requests::needs_json;
 use crate::otlp::Signal;
 
 pub(super) const LINES: &[Check] = &[
@@ -193,14 +194,7 @@ async fn unsigned(probe: Arc<Probe>) -> Checked {
 }
 
 async fn unsigned_kept(probe: Arc<Probe>) -> Checked {
-    needs_json(&probe).await?;
-    let trace_id = id::<16>();
-    let body = super::span_of(&trace_id, LARGEST);
-    probe
-        .deliver_json(SPANS, body)
-        .await?
-        .is_taken("2^64 - 1")?;
-    let passed = probe.passed_on(&trace_id).await?;
+    let passed = span_passed_on(&probe, LARGEST).await?;
     let Some(Value::Bytes(event)) = passed.field(11) else {
         return Err(lost("the event"));
     };

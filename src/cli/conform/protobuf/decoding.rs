@@ -19,7 +19,7 @@ pub(super) const LINES: &[Check] = &[
     check!(Must "P19b", "a varint of 11 bytes is refused", ENCODING, too_long),
     check!(Must "P21", "what is cut off, has field 0 or a wrong wire type is refused", FAILURES, broken),
     check!(Must "P22", "a length of 2 GiB in front of ten bytes is refused", FAILURES, promised),
-    check!(Must "P23", "a server survives 8 MiB of empty messages", "none: hardening", empty_messages),
+    check!(Must "P23", "a server survives 4 MiB of empty messages", "none: hardening", empty_messages),
     check!(Must "P24", "a server survives values nested 10,000 deep", "none: hardening", deep),
     check!(Choice "P24b", "and refuses them, as most decoders do at a depth of 100", ENCODING, deep_refused),
 ];
@@ -183,7 +183,7 @@ async fn promised(probe: Arc<Probe>) -> Checked {
 
 /// Each of the empty messages has two bytes, and a decoder makes a hundred and more of it.
 async fn empty_messages(probe: Arc<Probe>) -> Checked {
-    const BYTES: usize = 8 << 20;
+    const BYTES: usize = 4 << 20;
     let room = probe.limit().min(BYTES);
     let resources = b"\x0a\x00".repeat(room / 2 - 64);
     let spans = fields(|request| {
