@@ -79,12 +79,16 @@ fn keepalive(config: &KeepaliveConfig, table: &str, site: &mut Site<'_>) {
 }
 
 fn socket_mode(is_said: bool, to: &str, table: &str, site: &mut Site<'_>) {
-    site.forbid(
-        is_said && !to.starts_with("unix:"),
-        &[table, "socket_mode"],
-        "`socket_mode` is for unix sockets: this endpoint is a port, which everybody may connect \
-         to who reaches it",
-    );
+    if is_said
+        && !to.starts_with("unix:")
+        && let Some(place) = site.node.place(&[table, "socket_mode"])
+    {
+        site.findings.warning(
+            place,
+            "`socket_mode` is for unix sockets: this endpoint is a port, which everybody may \
+             connect to who reaches it",
+        );
+    }
 }
 
 const REQUEST_LIMIT: &str = "every request would be refused";
