@@ -8,6 +8,8 @@ use serde::Deserialize;
 use crate::component::Exporter;
 use crate::host::workers::Workers;
 use crate::net::compression::Encoding;
+use crate::net::tls::Register;
+use crate::otlp::Format;
 
 pub mod debug;
 pub mod discard;
@@ -20,7 +22,7 @@ mod outgoing;
 pub enum ExporterConfig {
     /// OTLP over gRPC.
     OtlpGrpc(otlp_grpc::OtlpGrpcConfig),
-    /// OTLP over HTTP, binary protobuf.
+    /// OTLP over HTTP, in binary protobuf or JSON.
     OtlpHttp(otlp_http::OtlpHttpConfig),
     /// Prints what passes.
     Debug(debug::DebugConfig),
@@ -32,7 +34,7 @@ impl ExporterConfig {
     /// Every `type` there is, with a line on what it is for.
     pub const TYPES: [(&'static str, &'static str); 4] = [
         ("otlp_grpc", "OTLP over gRPC"),
-        ("otlp_http", "OTLP over HTTP (binary protobuf)"),
+        ("otlp_http", "OTLP over HTTP, in binary protobuf or JSON"),
         ("debug", "prints what passes, for a person"),
         (
             "discard",
@@ -55,23 +57,31 @@ impl ExporterConfig {
         })
     }
 
-    /// The exporter itself; nothing is connected yet.
+    /// The exporter itself; nothing is connected yet. `whose` is what the configuration calls it,
+    /// and where its use of TLS is told. To be called within a runtime.
     ///
     /// # Errors
     /// A sentence, where a setting cannot be used.
-    pub fn build(&self, workers: &Workers) -> Result<Arc<dyn Exporter>, String> {
+    pub fn build(
+        &self,
+        workers: &Workers,
+        whose: (&str, &Register),
+    ) -> Result<Arc<dyn Exporter>, String> {
+        let workers = workers.clone();
         Ok(match self {
-            Self::OtlpGrpc(config) => Arc::new(otlp_grpc::OtlpGrpc::new(config, workers.clone())?),
-            Self::OtlpHttp(config) => Arc::new(otlp_http::OtlpHttp::new(config, workers.clone())?),
-            Self::Debug(config) => Arc::new(debug::Debug::new(config, workers.clone())?),
+            Self::OtlpGrpc(config) => Arc::new(otlp_grpc::OtlpGrpc::new(config, workers, whose)?),
+            Self::OtlpHttp(config) => Arc::new(otlp_http::OtlpHttp::new(config, workers, whose)?),
+            Self::Debug(config) => Arc::new(debug::Debug::new(config, workers)?),
             Self::Discard(_) => Arc::new(discard::Discard),
         })
     }
 
-    /// The encoding in which requests leave; one that came so encoded may leave as it came.
+    /// The encoding in which requests leave; one that came so encoded may leave as it came. None
+    /// for JSON, which is made here and is never what came.
     pub fn encoding(&self) -> Option<Encoding> {
         match self {
             Self::OtlpGrpc(config) => config.compression.encoding(),
+            Self::OtlpHttp(config) if config.encoding == Format::Json => None,
             Self::OtlpHttp(config) => config.compression.encoding(),
             Self::Debug(_) | Self::Discard(_) => None,
         }

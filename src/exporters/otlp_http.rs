@@ -1,4 +1,4 @@
-//! OTLP over HTTP/1.1, binary protobuf.
+//! OTLP over HTTP/1.1, in binary protobuf or JSON.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -16,17 +16,26 @@ use crate::batch::Batch;
 use crate::component::{Delivered, Exporter, Failure};
 use crate::host::workers::Workers;
 use crate::net::compression::{self, Encoding};
-use crate::net::dial::Target;
+use crate::net::dial::{Dialler, Target};
 use crate::net::pool::Pool;
+use crate::net::tls::{Alpn, ClientTlsConfig, Register};
 use crate::otlp::status::{self, Status, Verdict};
+use crate::otlp::{Format, response};
 use crate::units;
 
 /// `type = "otlp_http"`
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OtlpHttpConfig {
-    /// `http://HOST:PORT[/PATH]`; `/v1/traces` and so on are added.
+    /// `http://HOST:PORT[/PATH]`, `https://HOST:PORT[/PATH]` or `unix:PATH`; `/v1/traces` and so
+    /// on are added.
     pub endpoint: String,
+    /// How its server is believed, and believes us; as `https` does by itself if absent.
+    #[serde(default)]
+    pub tls: Option<ClientTlsConfig>,
+    /// How requests are written.
+    #[serde(default)]
+    pub encoding: Format,
     /// How requests are compressed.
     #[serde(default)]
     pub compression: Compression,
@@ -45,6 +54,7 @@ pub struct OtlpHttpConfig {
 pub struct OtlpHttp {
     target: Target,
     pool: Pool<Outgoing>,
+    format: Format,
     compression: Option<Encoding>,
     headers: HeaderMap,
     workers: Workers,
@@ -55,15 +65,21 @@ impl OtlpHttp {
     ///
     /// # Errors
     /// A sentence, where the endpoint or a header cannot be read.
-    pub fn new(config: &OtlpHttpConfig, workers: Workers) -> Result<Self, String> {
-        let target = Target::parse(&config.endpoint, 80)?;
+    pub fn new(
+        config: &OtlpHttpConfig,
+        workers: Workers,
+        whose: (&str, &Register),
+    ) -> Result<Self, String> {
+        let tls = config.tls.as_ref();
+        let dialler = Dialler::new((&config.endpoint, 80), tls, Alpn::Http1, whose)?;
         let mut headers = outgoing::headers(&config.headers)?;
         let compression = config.compression.encoding();
-        let host = HeaderValue::from_str(&target.authority).map_err(|error| error.to_string())?;
+        let host =
+            HeaderValue::from_str(&dialler.target.authority).map_err(|error| error.to_string())?;
         headers.insert(header::HOST, host);
         headers.insert(
             header::CONTENT_TYPE,
-            HeaderValue::from_static("application/x-protobuf"),
+            HeaderValue::from_static(config.encoding.media_type()),
         );
         headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
         headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
@@ -73,10 +89,12 @@ impl OtlpHttp {
                 HeaderValue::from_static(encoding.name()),
             );
         }
-        let pool = Pool::new(target.clone(), config.max_connection_age);
+        let target = dialler.target.clone();
+        let pool = Pool::new(dialler, config.max_connection_age);
         Ok(Self {
             target,
             pool,
+            format: config.encoding,
             compression,
             headers,
             workers,
@@ -84,7 +102,10 @@ impl OtlpHttp {
     }
 
     async fn attempt(&self, batch: &Batch) -> Result<Delivered, Failure> {
-        let message = outgoing::encode(batch, self.compression, &self.workers).await?;
+        let message = match self.format {
+            Format::Protobuf => outgoing::encode(batch, self.compression, &self.workers).await?,
+            Format::Json => outgoing::to_json(batch, self.compression, &self.workers).await?,
+        };
         let path = format!("{}{}", self.target.path, batch.signal.http_path());
         let mut request = Request::post(path)
             .body(Outgoing::plain(message))
@@ -117,10 +138,17 @@ impl OtlpHttp {
             (Err(error), _) => return Err(outgoing::broken_answer(error.as_ref())),
         };
         outgoing::judge(verdict, || {
-            let said = Status::decode(&answer).map_or(String::new(), |status| status.message);
+            let status = match format(&head.headers) {
+                Format::Protobuf => Status::decode(&answer),
+                Format::Json => Status::decode_json(&answer),
+            };
+            let said = status.map_or(String::new(), |status| status.message);
             format!("HTTP {}: {said}", head.status)
         })?;
-        Ok(outgoing::delivered(&answer))
+        Ok(outgoing::delivered(&match format(&head.headers) {
+            Format::Protobuf => answer,
+            Format::Json => response::from_json(batch.signal, &answer),
+        }))
     }
 }
 
@@ -128,6 +156,14 @@ impl Exporter for OtlpHttp {
     fn export<'a>(&'a self, batch: &'a Batch) -> BoxFuture<'a, Result<Delivered, Failure>> {
         self.attempt(batch).boxed()
     }
+}
+
+/// How the answer is written, whatever the request was: what does not say so is protobuf.
+fn format(headers: &HeaderMap) -> Format {
+    let kind = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    kind.and_then(Format::from_media_type).unwrap_or_default()
 }
 
 /// The answer, inflated where it says so.

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 pub mod attributes;
 pub mod editor;
+pub mod health;
 pub mod json;
 pub mod schema;
 pub mod split;
@@ -31,6 +32,36 @@ pub enum Signal {
     Logs,
     /// `ExportProfilesServiceRequest` (development); carried, never merged or split.
     Profiles,
+}
+
+/// How OTLP is written. In TOML it has the names that the Collector has for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub enum Format {
+    /// Binary protobuf.
+    #[default]
+    #[serde(rename = "proto")]
+    Protobuf,
+    /// OTLP/JSON, which only HTTP and files have.
+    #[serde(rename = "json")]
+    Json,
+}
+
+impl Format {
+    /// Its media type in HTTP.
+    pub const fn media_type(self) -> &'static str {
+        match self {
+            Self::Protobuf => "application/x-protobuf",
+            Self::Json => "application/json",
+        }
+    }
+
+    /// The format of this media type, whatever its parameters and its case.
+    pub fn from_media_type(value: &str) -> Option<Self> {
+        let name = value.split(';').next()?.trim();
+        [Self::Protobuf, Self::Json]
+            .into_iter()
+            .find(|format| format.media_type().eq_ignore_ascii_case(name))
+    }
 }
 
 impl Signal {
@@ -67,6 +98,12 @@ impl Signal {
                 "/opentelemetry.proto.collector.profiles.v1development.ProfilesService/Export"
             }
         }
+    }
+
+    /// The name of its gRPC service.
+    pub fn grpc_service(self) -> &'static str {
+        let path = self.grpc_path().trim_start_matches('/');
+        path.strip_suffix("/Export").unwrap_or(path)
     }
 
     /// The default HTTP path.

@@ -1,5 +1,6 @@
 //! The command line of `otlpd conform`.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +9,7 @@ use clap::{Args, ValueEnum};
 
 use super::families::Selection;
 use super::probe::{Known, Pair, Probe};
+use super::sink::Sink;
 use super::wire::dial::Endpoint;
 use super::wire::tls::TlsSettings;
 use crate::otlp::Signal;
@@ -113,6 +115,10 @@ struct FactArgs {
     /// The same for HTTP
     #[arg(long, value_name = "URL")]
     failing_http: Option<String>,
+    /// Listen here as the server's destination, over gRPC and HTTP: with it the lines about what
+    /// is passed on run
+    #[arg(long, value_name = "HOST:PORT")]
+    sink: Option<SocketAddr>,
     /// A unix socket on which the server takes HTTP
     #[arg(long, value_name = "PATH")]
     unix: Option<String>,
@@ -150,6 +156,7 @@ impl ServerArgs {
         Ok(Probe {
             grpc: endpoint("grpc", self.grpc.as_ref(), 4317)?,
             http: endpoint("http", self.http.as_ref(), 4318)?,
+            sink: facts.sink.map(Sink::bind).transpose()?.map(Arc::new),
             known: Known {
                 timeout: self.timeout,
                 slow: self.slow,

@@ -1,13 +1,16 @@
 //! The families of lines, in one place, and which of their lines the user chose.
 
 use super::line::{Check, Family};
-use super::{calls, requests, transport};
+use super::{calls, json, profiles, protobuf, requests, transport};
 
 /// Every family, in the order in which they run.
 pub(super) fn families() -> Vec<Family> {
     vec![
         family('G', "a gRPC server", calls::TABLES),
         family('H', "an HTTP server", requests::TABLES),
+        family('J', "JSON", json::TABLES),
+        family('P', "protobuf and the rules of its data", protobuf::TABLES),
+        family('R', "profiles", profiles::TABLES),
         family('T', "TLS, authentication, attacks", transport::TABLES),
     ]
 }

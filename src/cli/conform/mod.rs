@@ -4,13 +4,19 @@
 
 mod args;
 mod calls;
+mod client;
 mod data;
 mod families;
+mod json;
 mod line;
 mod probe;
+mod profiles;
+mod protobuf;
 mod report;
 mod requests;
 mod run;
+mod sent;
+mod sink;
 mod transport;
 mod wire;
 
@@ -18,7 +24,7 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 
 use args::ServerArgs;
 use report::Report;
@@ -29,15 +35,27 @@ const JSON: &str = "application/json";
 
 /// `otlpd conform`.
 #[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(super) struct Conform {
     #[command(flatten)]
     server: ServerArgs,
+    #[command(subcommand)]
+    mode: Option<Mode>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Mode {
+    /// Check an exporter instead: serve it by a script, and judge what it does
+    Client(client::ClientArgs),
 }
 
 impl Conform {
     /// Code 0 where every MUST and SHOULD line passes, 1 where one fails or the run cannot
     /// begin, 2 for a command line that was not understood.
     pub(super) fn run(&self) -> ExitCode {
+        if let Some(Mode::Client(client)) = &self.mode {
+            return client.run();
+        }
         let families = families::families();
         let selection = self.server.selection();
         if let Some(word) = selection.unknown(&families) {
@@ -46,7 +64,8 @@ impl Conform {
             ));
         }
         if self.server.list {
-            super::print(&report::list(&families, &selection, self.server.format));
+            let lines = report::chosen(&families, &selection);
+            super::print(&report::list(lines, self.server.format));
             return ExitCode::SUCCESS;
         }
         let probe = match self.server.probe() {

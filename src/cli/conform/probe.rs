@@ -1,10 +1,12 @@
 //! What the checks ask with: the servers, and what the user said about them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::line::{Verdict, failed, skipped};
+use super::sink::Sink;
 use super::wire::dial::Endpoint;
 use super::wire::grpc::{CallBody, Called, Http2, framed, whole};
 use super::wire::http1::{Answer, Http1};
@@ -18,6 +20,8 @@ pub(super) struct Probe {
     pub(super) grpc: Option<Endpoint>,
     /// Where HTTP is served.
     pub(super) http: Option<Endpoint>,
+    /// Where the server delivers to, if that is here.
+    pub(super) sink: Option<Arc<Sink>>,
     pub(super) known: Known,
 }
 

@@ -231,13 +231,15 @@ fn row(outcome: &Outcome) -> String {
     format!("{}\n", row.trim_end())
 }
 
-/// All chosen lines with their level and source.
-pub(super) fn list(families: &[Family], selection: &Selection, format: Format) -> String {
+/// All lines of a server that are chosen.
+pub(super) fn chosen(families: &[Family], selection: &Selection) -> Vec<Line> {
     let lines = families.iter().flat_map(|family| &family.checks);
-    let lines: Vec<Line> = lines
-        .map(|check| check.line)
-        .filter(|line| selection.has(line.id))
-        .collect();
+    let lines = lines.map(|check| check.line);
+    lines.filter(|line| selection.has(line.id)).collect()
+}
+
+/// These lines with their level and source.
+pub(super) fn list(lines: Vec<Line>, format: Format) -> String {
     if format == Format::Json {
         return format!("{}\n", json!(lines));
     }

@@ -11,6 +11,7 @@ use super::families::Selection;
 use super::line::{Check, Family, failed};
 use super::probe::Probe;
 use super::report::{Outcome, Report, Show};
+use super::sink::Sink;
 
 /// How often a line that takes long says that it is still at work.
 const TICK: Duration = Duration::from_secs(3);
@@ -24,6 +25,9 @@ pub(super) async fn run(
     selection: Selection,
     show: Show,
 ) -> Result<Report, String> {
+    if let Some(sink) = &probe.sink {
+        Sink::start(sink)?;
+    }
     for endpoint in [&probe.grpc, &probe.http].into_iter().flatten() {
         endpoint.connect_plain().await?;
     }

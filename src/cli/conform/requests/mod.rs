@@ -38,7 +38,7 @@ fn expect_ok(signal: Signal, answer: &Answer) -> Result<(), Verdict> {
 }
 
 /// Goes on where the server takes JSON at all; that it should is said by H5.
-async fn needs_json(probe: &Probe) -> Result<(), Verdict> {
+pub(super) async fn needs_json(probe: &Probe) -> Result<(), Verdict> {
     let signal = probe.any_signal();
     let ask = Ask::json(signal, data::json::request(signal, 1));
     let answer = probe.ask(&ask).await?;
