@@ -8,10 +8,11 @@ use http::header::{CONTENT_TYPE, HOST};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1::handshake;
 use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::cli::bench::wire::{put_bytes, put_fixed64, put_message};
-use crate::net::dial::{Target, dial};
+use crate::net::dial::Target;
 use crate::otlp::Signal;
 
 /// The time between two tries where the collector does not take a span.
@@ -51,7 +52,7 @@ impl Feed {
     }
 
     async fn post(&self, body: Bytes) -> Result<u16, String> {
-        let stream = dial(&self.target)
+        let stream = TcpStream::connect(&self.target.authority)
             .await
             .map_err(|error| error.to_string())?;
         let (mut sender, connection) = handshake(TokioIo::new(stream))
