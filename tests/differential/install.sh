@@ -32,6 +32,8 @@ rm -rf "$cache/installed" "$cache/source"
 mkdir -p "$cache/source"
 cd "$cache/source"
 export GOFLAGS="${GOFLAGS:-} -buildvcs=false"
+# Its temporary folders go with the sources.
+export TMPDIR="$cache/source"
 if GOBIN=$cache/source go install "go.opentelemetry.io/collector/cmd/builder@$builder" >build.log 2>&1 &&
     sed "s|^dist:|dist:\n  output_path: $cache/source/otelcol|" "$here/collector.yaml" >manifest.yaml &&
     ./builder --config manifest.yaml --skip-strict-versioning --ldflags="-s -w" >>build.log 2>&1; then
