@@ -163,6 +163,8 @@ def _fits(rule, finding):
         return False
     if not re.fullmatch(rule.get("way", ".*"), f"{case.signal}/{case.transport}"):
         return False
+    if not re.fullmatch(rule.get("seen", ".*"), finding.seen):
+        return False
     if any(case.shape.get(name) not in values for name, values in rule.get("shape", {}).items()):
         return False
     return finding.what in rule and any(
