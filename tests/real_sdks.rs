@@ -1,5 +1,5 @@
-//! The stock OpenTelemetry SDKs of five languages, over gRPC and HTTP/protobuf, plain and
-//! gzipped, send known numbers of spans, log records and data points through the built daemon
+//! The stock OpenTelemetry SDKs of five languages, over gRPC, HTTP/protobuf and, where they have
+//! it, HTTP/JSON, plain and gzipped, send known numbers of spans, log records and data points through the built daemon
 //! to another OTLP endpoint, and all of them arrive, once.
 //!
 //! `tests/sdks/install.sh` installs the SDKs below `target/sdks/`. A language that is not there
@@ -26,7 +26,7 @@ use std::time::{Duration, SystemTime};
 
 use daemon::Daemon;
 use process::until;
-use sdks::{COUNT, Clients, Language, Sink, expected, languages};
+use sdks::{Clients, Language, Sink, expected, languages, sent};
 
 /// Each scenario keeps both cores busy by itself.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
@@ -46,8 +46,8 @@ fn exporter(name: &str, sink: &str, more: &str) -> String {
 fn conclude(mut daemon: Daemon, sink: &mut Sink, languages: &[&Language], protocols: &[&str]) {
     let (ended, ledger) = daemon.stop();
     assert!(ended.success(), "{ended}: {}", daemon.log());
-    let sent = COUNT * 4 * languages.len();
     for signal in ["traces", "metrics", "logs"] {
+        let sent = sent(languages, signal);
         assert_eq!(ledger[signal]["received"], sent, "{ledger}");
         for protocol in protocols {
             let exporter = &ledger[signal]["exporters"][protocol];
