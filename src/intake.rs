@@ -485,6 +485,7 @@ mod tests {
             signal: Signal::Logs,
             body: Bytes::new(),
             encoding: None,
+            format: crate::otlp::Format::Protobuf,
             limit: 0,
             reservation: admission.reservation,
             caller: admission.caller,

@@ -11,7 +11,7 @@ use super::tenants::{Charge, Named};
 use crate::batch::Priority;
 use crate::budget::{Budget, Reservation};
 use crate::net::compression::Encoding;
-use crate::otlp::Signal;
+use crate::otlp::{Format, Signal};
 use crate::telemetry::metrics::Refusal;
 
 /// A request that was admitted and read.
@@ -23,6 +23,8 @@ pub struct Request {
     pub body: Bytes,
     /// How the body is compressed.
     pub encoding: Option<Encoding>,
+    /// How it is written, once it is inflated.
+    pub format: Format,
     /// The most that it may inflate to, in bytes.
     pub limit: usize,
     /// What pays for it.

@@ -33,6 +33,33 @@ pub enum Signal {
     Profiles,
 }
 
+/// How OTLP is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// Binary protobuf.
+    #[default]
+    Protobuf,
+    /// OTLP/JSON, which only HTTP and files have.
+    Json,
+}
+
+impl Format {
+    /// Its media type in HTTP.
+    pub const fn media_type(self) -> &'static str {
+        match self {
+            Self::Protobuf => "application/x-protobuf",
+            Self::Json => "application/json",
+        }
+    }
+
+    /// The format of this media type, which has no parameters and no capitals.
+    pub fn from_media_type(name: &str) -> Option<Self> {
+        [Self::Protobuf, Self::Json]
+            .into_iter()
+            .find(|format| format.media_type() == name)
+    }
+}
+
 impl Signal {
     /// Every signal, in the order in which tables list them; `as usize` is the index into it.
     pub const ALL: [Self; 4] = [Self::Traces, Self::Metrics, Self::Logs, Self::Profiles];

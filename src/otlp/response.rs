@@ -4,7 +4,9 @@
 
 use bytes::Bytes;
 
+use super::schema;
 use super::status::wire;
+use super::{Signal, json};
 
 /// What an answer says of the items that were not taken.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,6 +34,23 @@ pub fn partial_success(rejected: u64, message: &str) -> Bytes {
     let mut out = Vec::with_capacity(partial.len() + 8);
     wire::put_bytes(&mut out, 1, &partial);
     out.into()
+}
+
+/// An answer in JSON: `{}` where all items were taken.
+pub fn to_json(signal: Signal, answer: &[u8]) -> Bytes {
+    let mut text = Vec::new();
+    // What is our own is not damaged.
+    json::write_message(schema::response(signal), answer, &mut text).ok();
+    text.into()
+}
+
+/// An answer out of JSON. What cannot be read becomes what [`read`] cannot read.
+pub fn from_json(signal: Signal, text: &[u8]) -> Vec<u8> {
+    let mut answer = Vec::new();
+    match json::read_message(schema::response(signal), text, &mut answer, &mut |_| true) {
+        Ok(()) => answer,
+        Err(_) => vec![0],
+    }
 }
 
 /// Reads an answer. A negative count is none.

@@ -6,6 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::json;
 
+use super::{json, schema};
+
 pub(in crate::otlp) mod base64;
 mod code;
 mod headers;
@@ -174,6 +176,15 @@ impl Status {
             }
         }
         Some(status)
+    }
+
+    /// Reads the JSON form: code and message, without the details.
+    ///
+    /// `None` is for what is not JSON, or not a status.
+    pub fn decode_json(text: &[u8]) -> Option<Self> {
+        let mut bytes = Vec::new();
+        json::read_message(&schema::RPC_STATUS, text, &mut bytes, &mut |_| true).ok()?;
+        Self::decode(&bytes)
     }
 
     fn read_detail(&mut self, any: &[u8]) -> Option<()> {

@@ -17,9 +17,9 @@ use super::body::{Joined, ReadError, in_time, next_data};
 use super::refusal::Failed;
 use crate::intake::{self, Accepted, Caller, Intake, Refused};
 use crate::net::compression::{self, Encoding};
-use crate::otlp::Signal;
 use crate::otlp::response;
 use crate::otlp::status::{GrpcCode, Status, grpc_trailers, parse_grpc_timeout};
+use crate::otlp::{Format, Signal};
 use crate::telemetry::metrics::{Fault, ReceiverMetrics};
 
 /// What the requests of one gRPC listener need.
@@ -115,6 +115,7 @@ impl Grpc {
             signal,
             body: joined.map_err(|error| broken(&error))?,
             encoding: prefix.encoding(encoding)?,
+            format: Format::Protobuf,
             limit: self.limit,
             reservation: admission.reservation,
             caller: admission.caller,

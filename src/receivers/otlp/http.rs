@@ -1,4 +1,4 @@
-//! OTLP/HTTP, binary protobuf.
+//! OTLP/HTTP, in binary protobuf and in JSON.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -16,9 +16,9 @@ use super::body::{Joined, ReadError, in_time, next_data};
 use super::refusal::Failed;
 use crate::intake::{self, Accepted, Admission, Caller, Intake, Refused};
 use crate::net::compression::{self, Encoding, Unsupported};
-use crate::otlp::Signal;
 use crate::otlp::response;
 use crate::otlp::status::{GrpcCode, Status, retry_after_header};
+use crate::otlp::{Format, Signal};
 use crate::telemetry::metrics::{Fault, ReceiverMetrics};
 
 /// What the requests of one HTTP listener need.
@@ -41,9 +41,6 @@ const DRAIN: (Duration, usize) = (Duration::from_secs(10), 256 << 20);
 /// What a body of undeclared length is paid for at a time, in bytes.
 const STEP: usize = 64 << 10;
 
-const PROTOBUF: &str = "application/x-protobuf";
-const JSON: &str = "application/json";
-
 impl Http {
     /// Answers one request.
     pub(super) async fn serve(
@@ -51,24 +48,24 @@ impl Http {
         request: Request<Incoming>,
     ) -> Result<Response<Full<Bytes>>, Infallible> {
         let began = Instant::now();
-        let json = media_type(request.headers()).is_some_and(|kind| kind == JSON);
+        let format = format(request.headers());
         let signal = Signal::from_http_path(path(request.uri().path()))
             .filter(|signal| self.intake.takes(*signal));
         let (head, mut body) = request.into_parts();
-        let response = match self.take(signal, &head, &mut body).await {
-            Ok(accepted) => {
-                if let Some(signal) = signal {
-                    self.metrics
-                        .accepted(signal, accepted.items, accepted.rejected);
-                }
-                success(&accepted)
+        let response = match self.take((signal, format), &head, &mut body).await {
+            Ok((signal, format, accepted)) => {
+                let Accepted {
+                    items, rejected, ..
+                } = accepted;
+                self.metrics.accepted(signal, items, rejected);
+                success(signal, format, &accepted)
             }
             Err(failed) => {
                 failed.count(&self.metrics, signal);
                 if is_worth_draining(&head, &body) {
                     tokio::spawn(drain(body));
                 }
-                failure(&failed, json)
+                failure(&failed, format.unwrap_or_default())
             }
         };
         self.metrics.took(began.elapsed());
@@ -77,25 +74,25 @@ impl Http {
 
     async fn take(
         &self,
-        signal: Option<Signal>,
+        kind: (Option<Signal>, Option<Format>),
         head: &request::Parts,
         body: &mut Incoming,
-    ) -> Result<Accepted, Failed> {
-        let (signal, encoding) = look(signal, head)?;
+    ) -> Result<(Signal, Format, Accepted), Failed> {
+        let (signal, format, encoding) = look(kind, head)?;
         let caller = self.intake.caller(&head.headers, None);
-        let read = self.read(signal, body, encoding, caller);
+        let read = self.read(signal, body, (format, encoding), caller);
         let request = read.await?;
         let wire = request.body.len();
         let accepted = self.intake.submit(request).await?;
         self.metrics.body(wire, accepted.bytes);
-        Ok(accepted)
+        Ok((signal, format, accepted))
     }
 
     async fn read(
         &self,
         signal: Signal,
         body: &mut Incoming,
-        encoding: Option<Encoding>,
+        (format, encoding): (Format, Option<Encoding>),
         caller: Caller,
     ) -> Result<intake::Request, Failed> {
         let declared = body.size_hint().exact();
@@ -121,6 +118,7 @@ impl Http {
             signal,
             body: read?,
             encoding,
+            format,
             limit: self.limit,
             reservation: admission.reservation,
             caller: admission.caller,
@@ -158,9 +156,9 @@ impl Http {
 
 /// What can be said of a request by its head alone.
 fn look(
-    signal: Option<Signal>,
+    (signal, format): (Option<Signal>, Option<Format>),
     head: &request::Parts,
-) -> Result<(Signal, Option<Encoding>), Failed> {
+) -> Result<(Signal, Format, Option<Encoding>), Failed> {
     let Some(signal) = signal else {
         let problem = format!(
             "{} is not served here: post to /v1/traces, /v1/metrics or /v1/logs, and see that a \
@@ -174,13 +172,13 @@ fn look(
         let status = Status::new(GrpcCode::Internal, "only POST is served here");
         return Err(Failed::fault(Fault::Method, status));
     }
-    if media_type(&head.headers).is_none_or(|kind| kind != PROTOBUF) {
-        let problem = "the content type must be application/x-protobuf";
+    let Some(format) = format else {
+        let problem = "the content type must be application/x-protobuf or application/json";
         let status = Status::new(GrpcCode::InvalidArgument, problem);
         return Err(Failed::fault(Fault::MediaType, status));
-    }
+    };
     match coding(&head.headers) {
-        Ok(encoding) => Ok((signal, encoding)),
+        Ok(encoding) => Ok((signal, format, encoding)),
         Err(_unsupported) => {
             let problem = "the content encoding is not supported: use gzip or zstd";
             let status = Status::new(GrpcCode::InvalidArgument, problem);
@@ -232,37 +230,42 @@ fn path(path: &str) -> &str {
     path.get(start.saturating_sub(1)..).unwrap_or(path)
 }
 
-/// The content type without its parameters, in lower case.
-fn media_type(headers: &HeaderMap) -> Option<String> {
+/// What the content type says, whatever its parameters and its case.
+fn format(headers: &HeaderMap) -> Option<Format> {
     let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
-    Some(value.split(';').next()?.trim().to_ascii_lowercase())
+    Format::from_media_type(&value.split(';').next()?.trim().to_ascii_lowercase())
 }
 
 fn broken(error: &ReadError) -> Failed {
     Failed::invalid(Fault::Framing, &error.to_string())
 }
 
-fn success(accepted: &Accepted) -> Response<Full<Bytes>> {
+/// A success, in the format of the request.
+fn success(signal: Signal, format: Format, accepted: &Accepted) -> Response<Full<Bytes>> {
     let body = if accepted.rejected == 0 && accepted.message.is_empty() {
         response::full_success()
     } else {
         response::partial_success(accepted.rejected, &accepted.message)
     };
+    let body = match format {
+        Format::Protobuf => body,
+        Format::Json => response::to_json(signal, &body),
+    };
     let mut response = Response::new(Full::new(body));
-    response
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, HeaderValue::from_static(PROTOBUF));
+    let kind = HeaderValue::from_static(format.media_type());
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
     response
 }
 
-/// A failure, with a `google.rpc.Status` for its body in the encoding of the request.
-fn failure(failed: &Failed, json: bool) -> Response<Full<Bytes>> {
+/// A failure, with a `google.rpc.Status` for its body in the format of the request; in protobuf
+/// where that is not known.
+fn failure(failed: &Failed, format: Format) -> Response<Full<Bytes>> {
     let status = &failed.status;
-    let (kind, body) = if json {
-        (JSON, status.encode_json())
-    } else {
-        (PROTOBUF, status.encode())
+    let body = match format {
+        Format::Protobuf => status.encode(),
+        Format::Json => status.encode_json(),
     };
+    let kind = format.media_type();
     let mut response = Response::new(Full::new(body));
     *response.status_mut() = failed.http_status();
     let headers = response.headers_mut();
