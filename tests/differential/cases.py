@@ -6,7 +6,7 @@ import random
 import shapes
 import troubles
 from pairwise import pairwise
-from writing import to_json
+from writing import from_json, to_json
 
 TRANSPORTS = (
     "grpc/protobuf/none", "grpc/protobuf/gzip", "http/protobuf/none", "http/protobuf/gzip",
@@ -114,12 +114,24 @@ def write(case, dice):
     elif any(one in troubles.TEXT for one in names):
         text = change(case.signal, request)
         case.body = text if isinstance(text, bytes) else text.encode()
+        case.message = parse_json(case.signal, case.body)
         return
     case.message = request
     if case.encoding == "json":
+        # There is no way to say them.
+        request.DiscardUnknownFields()
         case.body = to_json(request, case.shape["style"]).encode()
     else:
         case.body = request.SerializeToString()
+
+
+def parse_json(signal, text):
+    """The same, of JSON."""
+    try:
+        return from_json(shapes.REQUESTS[signal](), text)
+    # ParseError, UnicodeError, JSONDecodeError, and what upb raises for what is no text.
+    except Exception:
+        return None
 
 
 def parse(signal, body):

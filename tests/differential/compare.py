@@ -74,8 +74,8 @@ def _sent(case):
 def _unfaithful(case, said, taken, content):
     """What only otlpd is held to: to say no more and no less than came."""
     names = (case.trouble, f"{case.signal}:{case.trouble}")
-    by_bytes = any(name in troubles.BYTES for name in names)
-    if by_bytes and (case.message is None) == (said.kind == "taken"):
+    judged = any(name in troubles.BYTES or name in troubles.TEXT for name in names)
+    if judged and (case.message is None) == (said.kind == "taken"):
         yield "takes what Google's parser refuses, or the other way round"
     if said.kind != "taken" or None in (case.message, content) or case.trouble == "body_empty":
         return

@@ -1,4 +1,4 @@
-"""A message as OTLP/JSON, as different clients write it."""
+"""A message as OTLP/JSON, as different clients write it, and what Google's parser reads."""
 
 import base64
 import json
@@ -34,6 +34,32 @@ def _convert(value, key, style):
         return digits.upper() if style == "upper_case" else digits
     if style == "javascript" and isinstance(value, str) and key not in ("stringValue", "bytesValue"):
         return _number(value, key)
+    return value
+
+
+def from_json(message, text):
+    """Reads `text` into a message of the type of `message`, by Google's parser; ids, which OTLP has
+    as hexadecimal digits, are put for it as it wants them. ValueError where it refuses."""
+    value = json.loads(text.decode(), object_pairs_hook=_no_key_twice)
+    if not isinstance(value, dict):
+        raise ValueError("not an object")
+    read = json_format.ParseDict(_ids_for_google(value), type(message)(), ignore_unknown_fields=True)
+    return read.FromString(read.SerializeToString())
+
+
+def _no_key_twice(pairs):
+    if len({key for key, _ in pairs}) < len(pairs):
+        raise ValueError("a key stands twice")
+    return dict(pairs)
+
+
+def _ids_for_google(value, key=None):
+    if isinstance(value, dict):
+        return {name: _ids_for_google(inner, name) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_ids_for_google(inner, key) for inner in value]
+    if key in IDS and isinstance(value, str):
+        return base64.b64encode(bytes.fromhex(value)).decode()
     return value
 
 
