@@ -8,6 +8,7 @@ use serde::Deserialize;
 use crate::component::Exporter;
 use crate::host::workers::Workers;
 use crate::net::compression::Encoding;
+use crate::otlp::Format;
 
 pub mod debug;
 pub mod discard;
@@ -20,7 +21,7 @@ mod outgoing;
 pub enum ExporterConfig {
     /// OTLP over gRPC.
     OtlpGrpc(otlp_grpc::OtlpGrpcConfig),
-    /// OTLP over HTTP, binary protobuf.
+    /// OTLP over HTTP, in binary protobuf or JSON.
     OtlpHttp(otlp_http::OtlpHttpConfig),
     /// Prints what passes.
     Debug(debug::DebugConfig),
@@ -32,7 +33,7 @@ impl ExporterConfig {
     /// Every `type` there is, with a line on what it is for.
     pub const TYPES: [(&'static str, &'static str); 4] = [
         ("otlp_grpc", "OTLP over gRPC"),
-        ("otlp_http", "OTLP over HTTP (binary protobuf)"),
+        ("otlp_http", "OTLP over HTTP, in binary protobuf or JSON"),
         ("debug", "prints what passes, for a person"),
         (
             "discard",
@@ -68,10 +69,12 @@ impl ExporterConfig {
         })
     }
 
-    /// The encoding in which requests leave; one that came so encoded may leave as it came.
+    /// The encoding in which requests leave; one that came so encoded may leave as it came. None
+    /// for JSON, which is made here and is never what came.
     pub fn encoding(&self) -> Option<Encoding> {
         match self {
             Self::OtlpGrpc(config) => config.compression.encoding(),
+            Self::OtlpHttp(config) if config.encoding == Format::Json => None,
             Self::OtlpHttp(config) => config.compression.encoding(),
             Self::Debug(_) | Self::Discard(_) => None,
         }

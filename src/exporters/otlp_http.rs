@@ -1,4 +1,4 @@
-//! OTLP over HTTP/1.1, binary protobuf.
+//! OTLP over HTTP/1.1, in binary protobuf or JSON.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -19,6 +19,7 @@ use crate::net::compression::{self, Encoding};
 use crate::net::dial::Target;
 use crate::net::pool::Pool;
 use crate::otlp::status::{self, Status, Verdict};
+use crate::otlp::{Format, response};
 use crate::units;
 
 /// `type = "otlp_http"`
@@ -27,6 +28,9 @@ use crate::units;
 pub struct OtlpHttpConfig {
     /// `http://HOST:PORT[/PATH]`; `/v1/traces` and so on are added.
     pub endpoint: String,
+    /// How requests are written.
+    #[serde(default)]
+    pub encoding: Format,
     /// How requests are compressed.
     #[serde(default)]
     pub compression: Compression,
@@ -45,6 +49,7 @@ pub struct OtlpHttpConfig {
 pub struct OtlpHttp {
     target: Target,
     pool: Pool<Outgoing>,
+    format: Format,
     compression: Option<Encoding>,
     headers: HeaderMap,
     workers: Workers,
@@ -63,7 +68,7 @@ impl OtlpHttp {
         headers.insert(header::HOST, host);
         headers.insert(
             header::CONTENT_TYPE,
-            HeaderValue::from_static("application/x-protobuf"),
+            HeaderValue::from_static(config.encoding.media_type()),
         );
         headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
         headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
@@ -77,6 +82,7 @@ impl OtlpHttp {
         Ok(Self {
             target,
             pool,
+            format: config.encoding,
             compression,
             headers,
             workers,
@@ -84,7 +90,10 @@ impl OtlpHttp {
     }
 
     async fn attempt(&self, batch: &Batch) -> Result<Delivered, Failure> {
-        let message = outgoing::encode(batch, self.compression, &self.workers).await?;
+        let message = match self.format {
+            Format::Protobuf => outgoing::encode(batch, self.compression, &self.workers).await?,
+            Format::Json => outgoing::to_json(batch, self.compression, &self.workers).await?,
+        };
         let path = format!("{}{}", self.target.path, batch.signal.http_path());
         let mut request = Request::post(path)
             .body(Outgoing::plain(message))
@@ -117,10 +126,17 @@ impl OtlpHttp {
             (Err(error), _) => return Err(outgoing::broken_answer(error.as_ref())),
         };
         outgoing::judge(verdict, || {
-            let said = Status::decode(&answer).map_or(String::new(), |status| status.message);
+            let status = match format(&head.headers) {
+                Format::Protobuf => Status::decode(&answer),
+                Format::Json => Status::decode_json(&answer),
+            };
+            let said = status.map_or(String::new(), |status| status.message);
             format!("HTTP {}: {said}", head.status)
         })?;
-        Ok(outgoing::delivered(&answer))
+        Ok(outgoing::delivered(&match format(&head.headers) {
+            Format::Protobuf => answer,
+            Format::Json => response::from_json(batch.signal, &answer),
+        }))
     }
 }
 
@@ -128,6 +144,14 @@ impl Exporter for OtlpHttp {
     fn export<'a>(&'a self, batch: &'a Batch) -> BoxFuture<'a, Result<Delivered, Failure>> {
         self.attempt(batch).boxed()
     }
+}
+
+/// How the answer is written, whatever the request was: what does not say so is protobuf.
+fn format(headers: &HeaderMap) -> Format {
+    let kind = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    kind.and_then(Format::from_media_type).unwrap_or_default()
 }
 
 /// The answer, inflated where it says so.

@@ -40,7 +40,7 @@ pub fn partial_success(rejected: u64, message: &str) -> Bytes {
 pub fn to_json(signal: Signal, answer: &[u8]) -> Bytes {
     let mut text = Vec::new();
     // What is our own is not damaged.
-    json::write_message(schema::response(signal), answer, &mut text).ok();
+    json::write_message(schema::response(signal), &[answer], &mut text).ok();
     text.into()
 }
 

@@ -21,6 +21,7 @@ use crate::exporters::otlp_http::OtlpHttpConfig;
 use crate::exporters::{self, ExporterConfig};
 use crate::host::signals::StopSignals;
 use crate::host::workers::Workers;
+use crate::otlp::Format;
 use crate::units::parse_duration;
 
 /// How requests travel, and how hard it is tried.
@@ -98,6 +99,7 @@ impl DestinationArgs {
             }),
             Protocol::Http => ExporterConfig::OtlpHttp(OtlpHttpConfig {
                 endpoint,
+                encoding: Format::Protobuf,
                 compression,
                 headers,
                 max_connection_age,

@@ -232,8 +232,7 @@ fn path(path: &str) -> &str {
 
 /// What the content type says, whatever its parameters and its case.
 fn format(headers: &HeaderMap) -> Option<Format> {
-    let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
-    Format::from_media_type(&value.split(';').next()?.trim().to_ascii_lowercase())
+    Format::from_media_type(headers.get(header::CONTENT_TYPE)?.to_str().ok()?)
 }
 
 fn broken(error: &ReadError) -> Failed {
