@@ -1,6 +1,7 @@
 """What is different between two outcomes of one case, and which of it is known."""
 
 import dataclasses
+import json
 import re
 import struct
 import tomllib
@@ -8,6 +9,7 @@ import tomllib
 import cases
 import shapes
 import troubles
+from writing import to_json
 
 
 @dataclasses.dataclass
@@ -23,7 +25,7 @@ class Finding:
 
 def findings(case, otlpd, collector):
     """All that is not as it would be if both were the same, and did what they say."""
-    (said, taken), (said_there, taken_there) = otlpd, collector
+    (said, taken, texts), (said_there, taken_there, texts_there) = otlpd, collector
     here, there = _merged(case.signal, taken), _merged(case.signal, taken_there)
     seen = f"otlpd {said}; the Collector {said_there}"
     if said.kind != said_there.kind:
@@ -37,7 +39,14 @@ def findings(case, otlpd, collector):
         yield Finding(case, "otlpd", promise, seen)
     for promise in _broken(case, said_there, taken_there, there):
         yield Finding(case, "collector", promise, seen)
-    yield from (Finding(case, "otlpd", wrong, seen) for wrong in _unfaithful(case, said, taken, here))
+    for wrong in _unfaithful(case, said, taken, here):
+        yield Finding(case, "otlpd", wrong, seen)
+    for name, content, written in (("otlpd", here, texts), ("collector", there, texts_there)):
+        if content is not None:
+            yield from (Finding(case, name, *wrong) for wrong in _json(case.signal, content, written))
+    if here is not None and len(texts) == 1:
+        # Those of the Collector are in other words where doubles are large, and no less right.
+        yield from _wording(case, here, texts[0][2])
 
 
 def _merged(signal, bodies):
@@ -86,6 +95,28 @@ def _unfaithful(case, said, taken, content):
         yield "another message left than came"
 
 
+def _json(signal, content, texts):
+    """(promise, what was seen) of what a collector sent as JSON, beside what it sent over gRPC."""
+    content.DiscardUnknownFields()
+    if any(text[:2] != ("/v1/" + signal, "application/json") for text in texts):
+        yield "sends JSON elsewhere", repr([text[:2] for text in texts])
+    read = [cases.parse_json(signal, text[2]) for text in texts]
+    if None in read:
+        yield "sends JSON that Google's parser refuses", _short(texts)
+        return
+    merged = shapes.REQUESTS[signal]()
+    for message in read:
+        merged.MergeFrom(message)
+    for path, left, right in differences(merged, content):
+        yield f"JSON says something else: {path}", f"as JSON {left}; over gRPC {right}"
+
+
+def _wording(case, content, text):
+    google = to_json(content)
+    if json.loads(text) != json.loads(google):
+        yield Finding(case, "otlpd", "JSON in other words than Google's", f"{text}\n{google}")
+
+
 def differences(left, right, path=""):
     """(path, left, right) of every field that differs; unknown fields are one field "?"."""
     if _unknown(left) != _unknown(right):
@@ -117,8 +148,8 @@ def _single(descriptor, left, right, name):
     if descriptor.type == descriptor.TYPE_MESSAGE:
         yield from differences(left, right, name + ".")
     elif isinstance(left, float):
-        # By their bits: NaN is NaN, and -0.0 is not 0.0.
-        if struct.pack("<d", left) != struct.pack("<d", right):
+        # By their bits, for -0.0 is not 0.0; but NaN is NaN, whatever its bits: JSON has none.
+        if struct.pack("<d", left) != struct.pack("<d", right) and (left == left or right == right):
             yield name, left, right
     elif left != right:
         yield name, _short(left), _short(right)

@@ -3,6 +3,7 @@ before it that says how each request was answered and what came out behind."""
 
 import gzip
 import http.client
+import http.server
 import json
 import pathlib
 import socket
@@ -66,12 +67,17 @@ class Answer:
 
 
 class Destination(grpc.GenericRpcHandler):
-    """Takes everything over gRPC, and keeps it until it is asked."""
+    """Takes everything over gRPC, and as JSON over HTTP, and keeps it until it is asked."""
 
     def __init__(self):
         self.taken = []
-        self.refused = 0
+        self.texts = []
         self.says = ""
+        self.web = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Json)
+        self.web.destination = self
+        self.web.daemon_threads = True
+        threading.Thread(target=self.web.serve_forever, daemon=True).start()
+        self.web_address = f"127.0.0.1:{self.web.server_port}"
         self.server = grpc.server(futures.ThreadPoolExecutor(2), [self], options=LIMITS)
         self.address = f"127.0.0.1:{self.server.add_insecure_port('127.0.0.1:0')}"
         self.server.start()
@@ -83,7 +89,6 @@ class Destination(grpc.GenericRpcHandler):
 
         def export(body, context):
             if self.says == "destination_refuses":
-                self.refused += 1
                 context.abort(CODES.INVALID_ARGUMENT, "not wanted here")
             self.taken.append(body)
             response = RESPONSES[signal]()
@@ -95,8 +100,35 @@ class Destination(grpc.GenericRpcHandler):
         return grpc.unary_unary_rpc_method_handler(export)
 
     def collect(self):
+        """What came over gRPC, and what came as JSON, since the last time."""
         taken, self.taken = self.taken, []
-        return taken
+        texts, self.texts = self.texts, []
+        return taken, texts
+
+
+class Json(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    # An answer in two segments would wait for the acknowledgement of the first.
+    wbufsize = -1
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        destination = self.server.destination
+        if destination.says == "destination_refuses":
+            return self.answer(400, {"code": 3, "message": "not wanted here"})
+        destination.texts.append((self.path, self.headers["Content-Type"], body))
+        self.answer(200, {})
+
+    def answer(self, status, value):
+        text = json.dumps(value).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    def log_message(self, *_):
+        pass
 
 
 class Side:
@@ -112,12 +144,12 @@ class Side:
         self.http = None
 
     def run(self, all_cases):
-        """Sends one after the other; each outcome is (answer, what the destination took)."""
+        """Sends one after the other; each outcome is (answer, what came over gRPC, as JSON)."""
         self.connect()
         for case in all_cases:
             self.destination.says = case.trouble
             answer = self.over_grpc(case) if case.protocol == "grpc" else self.over_http(case)
-            self.outcomes.append((answer, self.destination.collect()))
+            self.outcomes.append((answer, *self.destination.collect()))
         self.channel.close()
 
     def over_grpc(self, case):
@@ -208,7 +240,9 @@ class Otlpd(Side):
             '[intake]\nacknowledge = "delivered"\n'
             f'[exporters.next]\ntype = "otlp_grpc"\nendpoint = "http://{self.destination.address}"\n'
             'compression = "none"\n'
-            '[pipelines.main]\nreceivers = ["apps"]\nexporters = ["next"]\n',
+            f'[exporters.web]\ntype = "otlp_http"\nendpoint = "http://{self.destination.web_address}"\n'
+            'compression = "none"\nencoding = "json"\n'
+            '[pipelines.main]\nreceivers = ["apps"]\nexporters = ["next", "web"]\n',
         )
         text = self.daemon.config.read_text()
         for protocol, key in (("grpc", "max_recv_msg_size"), ("http", "max_request_body_size")):
@@ -250,7 +284,12 @@ class Collector(Side):
                 time.sleep(0.02)
 
     def configuration(self):
-        pipeline = {"receivers": ["otlp"], "exporters": ["otlp_grpc"]}
+        pipeline = {"receivers": ["otlp"], "exporters": ["otlp_grpc", "otlp_http"]}
+        at_once = {
+            "compression": "none",
+            "sending_queue": {"enabled": False},
+            "retry_on_failure": {"enabled": False},
+        }
         return {
             "receivers": {
                 "otlp": {
@@ -270,10 +309,13 @@ class Collector(Side):
                 "otlp_grpc": {
                     "endpoint": self.destination.address,
                     "tls": {"insecure": True},
-                    "compression": "none",
-                    "sending_queue": {"enabled": False},
-                    "retry_on_failure": {"enabled": False},
-                }
+                    **at_once,
+                },
+                "otlp_http": {
+                    "endpoint": f"http://{self.destination.web_address}",
+                    "encoding": "json",
+                    **at_once,
+                },
             },
             "service": {
                 "telemetry": {"metrics": {"level": "none"}, "logs": {"level": "error"}},
