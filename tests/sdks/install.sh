@@ -36,6 +36,10 @@ install_javascript() {
     cp "$here/javascript/package.json" "$here/javascript/package-lock.json" "$out/javascript"
     cd "$out/javascript"
     npm ci --silent --no-audit --no-fund --ignore-scripts
+    # Node looks for packages beside the file that asks.
+    cp "$here/javascript/browser.js" .
+    node_modules/.bin/esbuild browser.js --bundle --platform=browser --log-level=error \
+        --outfile=page.js
 }
 
 install_go() {
