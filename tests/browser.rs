@@ -235,7 +235,8 @@ fn a_pattern_allows_both_and_credentials_go_along_where_they_may() {
     let Some(program) = browser() else { return };
     let site = Site::start();
     let daemon = daemon(
-        "{ allowed_origins = [\"http://*\"], allowed_headers = [\"*\"], allow_credentials = true }",
+        "{ allowed_origins = [\"http://127.0.0.1:*\", \"http://localhost:*\"], \
+         allowed_headers = [\"*\"], allow_credentials = true }",
     );
     for host in ["127.0.0.1", "localhost"] {
         let endings = attempts(program, &site, host, &daemon);

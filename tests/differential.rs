@@ -75,7 +75,7 @@ fn every_difference_from_the_collector_is_known() {
 /// A comparison that cannot fail shows nothing.
 #[test]
 fn a_difference_that_is_not_written_down_is_seen() {
-    let forgotten = "one id of a wrong length";
+    let forgotten = "ids of a wrong length";
     if let Some((passed, said)) = compare(&["--count", "500", "--forget", forgotten]) {
         assert!(!passed, "{said}");
         assert!(

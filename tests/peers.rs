@@ -19,6 +19,7 @@ mod process;
 #[path = "support/sdks.rs"]
 mod sdks;
 
+use std::io::{BufRead, BufReader};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -26,7 +27,7 @@ use std::process::{Child, Command, Stdio};
 use daemon::{Daemon, free_port};
 use process::until;
 use sdks::{Clients, Language, Sink, expected, languages, say, sent};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Another collector; it ends with the test.
 struct Other {
@@ -223,15 +224,46 @@ fn script(name: &str) -> Option<Command> {
     Some(command)
 }
 
+const NOTHING: &str = "[exporters.next]\ntype = \"discard\"\n\
+                       [pipelines.main]\nreceivers = [\"apps\"]\nexporters = [\"next\"]\n";
+
+#[test]
+fn the_stock_health_client_is_told_that_we_serve_and_that_we_are_about_to_go() {
+    let Some(mut client) = script("health.py") else {
+        return;
+    };
+    let mut daemon = Daemon::start(NOTHING);
+    let traces = "opentelemetry.proto.collector.trace.v1.TraceService";
+    let mut client = client
+        .args([&daemon.endpoint("grpc"), traces, "nobody"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(client.stdout.take().unwrap()).lines();
+    let mut line = || lines.next().map(Result::unwrap);
+    for (service, check, watch) in [
+        ("", "SERVING", "SERVING"),
+        (traces, "SERVING", "SERVING"),
+        ("nobody", "NOT_FOUND", "SERVICE_UNKNOWN"),
+    ] {
+        let said: Value = serde_json::from_str(&line().unwrap()).unwrap();
+        let expected = json!({ "service": service, "check": check, "watch": watch });
+        assert_eq!(said, expected);
+    }
+    assert_eq!(line().as_deref(), Some("watching"));
+    assert_eq!(line().as_deref(), Some("SERVING"));
+    let (ended, _) = daemon.stop();
+    assert!(ended.success(), "{ended}");
+    assert_eq!(line().as_deref(), Some("NOT_SERVING"));
+    assert!(client.wait().unwrap().success());
+}
+
 #[test]
 fn a_client_that_pings_all_the_time_keeps_its_connection() {
     let Some(mut client) = script("keepalive.py") else {
         return;
     };
-    let daemon = Daemon::start(
-        "[exporters.next]\ntype = \"discard\"\n\
-         [pipelines.main]\nreceivers = [\"apps\"]\nexporters = [\"next\"]\n",
-    );
+    let daemon = Daemon::start(NOTHING);
     let output = client.arg(daemon.endpoint("grpc")).output().unwrap();
     assert!(output.status.success(), "{output:?}");
 }
