@@ -283,6 +283,25 @@ impl Clients {
         addresses: &[String; 2],
         seconds: Option<u64>,
     ) -> Self {
+        let environment = seconds.into_iter().flat_map(|_| {
+            ["OTEL_BSP_SCHEDULE_DELAY", "OTEL_BLRP_SCHEDULE_DELAY"].map(|name| (name, "200".into()))
+        });
+        let seconds = seconds.map(|seconds| seconds.to_string());
+        Self::start_with(
+            languages,
+            addresses,
+            seconds,
+            &environment.collect::<Vec<_>>(),
+        )
+    }
+
+    /// The same with environment variables, by which SDKs are configured.
+    pub(crate) fn start_with(
+        languages: &[&Language],
+        addresses: &[String; 2],
+        seconds: Option<String>,
+        environment: &[(&str, String)],
+    ) -> Self {
         let said = tempfile::tempdir().unwrap();
         let urls = addresses
             .each_ref()
@@ -294,9 +313,8 @@ impl Clients {
             let client = (language.client)(&sdks())
                 .args(&urls)
                 .arg(COUNT.to_string())
-                .args(seconds.map(|seconds| seconds.to_string()))
-                .envs(seconds.map(|_| ("OTEL_BSP_SCHEDULE_DELAY", "200")))
-                .envs(seconds.map(|_| ("OTEL_BLRP_SCHEDULE_DELAY", "200")))
+                .args(&seconds)
+                .envs(environment.iter().map(|(name, value)| (*name, value)))
                 .stdin(Stdio::piped())
                 .stdout(Stdio::piped())
                 .stderr(File::create(said.path().join(language.name)).unwrap())
