@@ -84,7 +84,8 @@ def _unfaithful(case, said, taken, content):
     """What only otlpd is held to: to say no more and no less than came."""
     names = (case.trouble, f"{case.signal}:{case.trouble}")
     judged = any(name in troubles.BYTES or name in troubles.TEXT for name in names)
-    if judged and (case.message is None) == (said.kind == "taken"):
+    # Ids of a wrong length are none of Google's business, and UTF-8 is; both are partial.
+    if judged and said.kind != "partial" and (case.message is None) == (said.kind == "taken"):
         yield "takes what Google's parser refuses, or the other way round"
     if said.kind != "taken" or None in (case.message, content) or case.trouble == "body_empty":
         return

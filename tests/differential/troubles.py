@@ -8,6 +8,8 @@ All of them expect a request with at least one item, in a metric that has exempl
 
 import gzip
 import json
+import random
+import zlib
 
 import shapes
 from writing import to_json
@@ -311,6 +313,41 @@ def _unpacked(_, request):
 BYTES["metrics:unpacked"] = _unpacked
 
 
+# How often chance has its way with one shape.
+CHANCES = 8
+
+
+def _dice(body, number):
+    """The same for the same request."""
+    return random.Random(zlib.crc32(body) + number)
+
+
+def _flipped(number):
+    """A few bytes are others, or some are missing, or there twice."""
+
+    def change(_, request):
+        body = bytearray(request.SerializeToString())
+        dice = _dice(bytes(body), number)
+        for _ in range(dice.choice((1, 1, 1, 2, 4))):
+            at = dice.randrange(len(body))
+            piece = body[at : at + dice.choice((1, 1, 2, 5, 30))]
+            what = dice.choice(("bit", "bit", "byte", "cut", "twice"))
+            if what == "bit":
+                body[at] ^= 1 << dice.randrange(8)
+            elif what == "byte":
+                body[at] = dice.randrange(256)
+            elif what == "cut" and len(piece) < len(body):
+                del body[at : at + len(piece)]
+            else:
+                body[at:at] = piece
+        return bytes(body)
+
+    return change
+
+
+BYTES.update({f"flipped_{number}": _flipped(number) for number in range(CHANCES)})
+
+
 # Of JSON text: (signal, request) -> text or bytes -----------------------------------------------
 
 
@@ -460,6 +497,75 @@ TEXT = {
     "logs:body_null": _set(body=None),
     "metrics:double_null": _set(asDouble=None),
 }
+
+
+# What stands where something else was, as it is written.
+ANYTHING = (
+    "null", "true", "false", "0", "1", "-1", "-0", "2.0", "1e2", "1E2", "1.5e1", "0.5", "1e-1", "1e400",
+    "-1e400", "4294967295", "4294967296", "2147483648", "9223372036854775807", "9223372036854775808",
+    "-9223372036854775808", "-9223372036854775809", "18446744073709551615", "18446744073709551616",
+    "123456789012345678901234567890", "01", "+1", ".5", "1.", "0x10", "NaN", "Infinity", "-Infinity",
+    '"NaN"', '"-NaN"', '"Infinity"', '"+Infinity"', '"-Infinity"', '"nan"', '"1"', '"-1"', '"01"',
+    '"1.0"', '"1.5"', '"1e2"', '" 1"', '"1 "', '"0x10"', '"1_000"', '""', '"true"', '"a"', '"AQI="',
+    '"AQI"', '"-_8"', '"A"', '"AQ\\n=="', '"\\u0000"', '"\\ud83d\\ude00"', '"\\ud83d"', '"\\x41"', '"\\/"',
+    '"\t"', '"\u00e4"', "'a'", "[]", "{}", "[null]", "[{}]", "[[]]", '[""]', '{"": null}', "[1,]", "[,]",
+    '{"a": 1,}', '{"a": 1, "a": 2}', '{"values": []}', '{"stringValue": "a"}', '{"values": null}', "True",
+    "undefined", "",
+)  # fmt: skip
+
+
+def _chance(number):
+    """One value anywhere is another, or is there twice, or has another name."""
+
+    def spoil(signal, request):
+        value = _canonical(request)
+        dice = _dice(json.dumps(value).encode(), number)
+        places = list(_places(value))
+        holder, key = dice.choice(places)
+        if dice.random() < 0.1 and isinstance(holder, dict):
+            name = dice.choice((key.upper(), key + "s", " " + key, "", "resource"))
+            holder[name] = holder.pop(key)
+            return json.dumps(value)
+        holder[key] = "REPLACED"
+        return json.dumps(value).replace('"REPLACED"', dice.choice(ANYTHING))
+
+    return spoil
+
+
+def _places(value):
+    """(object or array, key or index) of every value below this one."""
+    entries = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, inner in list(entries):
+        yield value, key
+        if isinstance(inner, dict | list):
+            yield from _places(inner)
+
+
+TEXT.update({f"chance_{number}": _chance(number) for number in range(2 * CHANCES)})
+
+
+def _json_nested(levels):
+    """So many arrays, each in the value of the one around it."""
+
+    def spoil(signal, request):
+        value = '{"arrayValue":{"values":[' * levels + "{}" + "]}}" * levels
+        return _attribute({"stringValue": "LITERAL"})(signal, request).replace(
+            '{"stringValue": "LITERAL"}', value
+        )
+
+    return spoil
+
+
+TEXT.update({f"json_nested_{levels}": _json_nested(levels) for levels in (20, 44, 60, 5000)})
+
+
+def _key_twice(signal, request):
+    return to_json(request)[:-1] + ',"resourceSpans":[],"resourceMetrics":[],"resourceLogs":[]}'
+
+
+TEXT["key_twice"] = _key_twice
+TEXT["key_escaped"] = lambda _, request: to_json(request).replace('"resource', '"\\u0072esource')
+TEXT["utf16"] = lambda _, request: to_json(request).encode("utf-16")
 
 
 # Of HTTP: what is put into the exchange ---------------------------------------------------------

@@ -38,27 +38,42 @@ def _convert(value, key, style):
 
 
 def from_json(message, text):
-    """Reads `text` into a message of the type of `message`, by Google's parser; ids, which OTLP has
-    as hexadecimal digits, are put for it as it wants them. ValueError where it refuses."""
-    value = json.loads(text.decode(), object_pairs_hook=_no_key_twice)
-    if not isinstance(value, dict):
-        raise ValueError("not an object")
-    read = json_format.ParseDict(_ids_for_google(value), type(message)(), ignore_unknown_fields=True)
+    """Reads `text` into a message of the type of `message`, by Google's parser and OTLP's rules on
+    top of it. ValueError, or one of Google's errors, where it is not to be read."""
+    value = json.loads(text.decode())
+    value = _by_otlp(value, message.DESCRIPTOR)
+    read = json_format.ParseDict(value, type(message)(), ignore_unknown_fields=True)
     return read.FromString(read.SerializeToString())
 
 
-def _no_key_twice(pairs):
-    if len({key for key, _ in pairs}) < len(pairs):
-        raise ValueError("a key stands twice")
-    return dict(pairs)
+def _by_otlp(value, descriptor):
+    """An object as Google's parser wants it: ids, which OTLP has in hexadecimal digits, in base64;
+    without keys in snake case, which are unknown ones. Names of enumerations are refused, and what
+    is no object where a message is, which this parser would take for an empty one."""
+    if not isinstance(value, dict):
+        raise ValueError("not an object")
+    known = {field.json_name: field for field in descriptor.fields}
+    return {
+        name: _field_by_otlp(inner, known[name], name)
+        for name, inner in value.items()
+        if name in known
+    }
 
 
-def _ids_for_google(value, key=None):
-    if isinstance(value, dict):
-        return {name: _ids_for_google(inner, name) for name, inner in value.items()}
-    if isinstance(value, list):
-        return [_ids_for_google(inner, key) for inner in value]
-    if key in IDS and isinstance(value, str):
+def _field_by_otlp(value, field, name):
+    if value is None:
+        return None
+    if field.is_repeated and isinstance(value, list):
+        return [_single_by_otlp(one, field, name) for one in value]
+    return value if field.is_repeated else _single_by_otlp(value, field, name)
+
+
+def _single_by_otlp(value, field, name):
+    if field.type == field.TYPE_MESSAGE:
+        return _by_otlp(value, field.message_type)
+    if field.type == field.TYPE_ENUM and isinstance(value, str):
+        raise ValueError("the name of an enumeration's value")
+    if name in IDS and isinstance(value, str):
         return base64.b64encode(bytes.fromhex(value)).decode()
     return value
 
