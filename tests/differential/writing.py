@@ -2,6 +2,7 @@
 
 import base64
 import json
+import math
 
 from google.protobuf import json_format
 
@@ -71,11 +72,19 @@ def _field_by_otlp(value, field, name):
 def _single_by_otlp(value, field, name):
     if field.type == field.TYPE_MESSAGE:
         return _by_otlp(value, field.message_type)
-    if field.type == field.TYPE_ENUM and isinstance(value, str):
-        raise ValueError("the name of an enumeration's value")
+    if field.type == field.TYPE_ENUM and isinstance(value, str | bool):
+        # A number in quotes is let pass, as it is for other integers; a name is none.
+        return _whole(value)
     if name in IDS and isinstance(value, str):
         return base64.b64encode(bytes.fromhex(value)).decode()
     return value
+
+
+def _whole(value):
+    number = float(value) if isinstance(value, str) else math.nan
+    if not number.is_integer():
+        raise ValueError("an enumeration is given by its number")
+    return int(number)
 
 
 def _number(text, key):
