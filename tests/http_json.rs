@@ -10,12 +10,14 @@ mod support {
     pub(crate) mod calls;
     pub(crate) mod door;
     pub(crate) mod payloads;
+    pub(crate) mod texts;
 }
 
 use otlpd::otlp::{Signal, json};
 use serde_json::{Value, json};
 use support::door::{Answer, DISCARD, Daemon, PROTOBUF, Raw, Setup, bomb, gzip, post_head, until};
 use support::payloads;
+use support::texts::{CAPITALS, JAVASCRIPT, RUST};
 
 const JSON: &str = "content-type: application/json\r\n";
 const GZIP: &str = "content-type: application/json\r\ncontent-encoding: gzip\r\n";
@@ -203,56 +205,6 @@ fn every_refusal_of_json_is_a_status_in_json() {
     let answer = raw.answer();
     assert_eq!((answer.code, value(&answer)["code"].is_u64()), (405, true));
 }
-
-/// What the HTTP exporter of JavaScript sends: integers as numbers, `null` for what JSON has no
-/// number for, and `{}` for an attribute without a value; in chunks, without a length.
-const JAVASCRIPT: &str = r#"{"resourceMetrics":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"js"}},{"key":"none","value":{}},{"key":"ratio","value":{"doubleValue":null}},{"key":"n","value":{"intValue":1}}],"droppedAttributesCount":0},"scopeMetrics":[{"scope":{"name":"m","version":""},"metrics":[{"name":"g","description":"","unit":"","gauge":{"dataPoints":[{"attributes":[],"startTimeUnixNano":"1790000000000000000","timeUnixNano":"1790000000000000001","asDouble":null},{"attributes":[],"timeUnixNano":"1","asDouble":1}]}},{"name":"h","description":"","unit":"ms","histogram":{"aggregationTemporality":2,"dataPoints":[{"attributes":[{"key":"a","value":{"arrayValue":{"values":[{"intValue":1},{"boolValue":false},{}]}}}],"bucketCounts":[0,3,18014398509481984],"explicitBounds":[0,5.5],"count":3,"sum":6,"min":1,"max":3,"startTimeUnixNano":"1","timeUnixNano":"2"}]}}],"schemaUrl":null}]}]}"#;
-
-/// What the HTTP exporter of Rust sends: indented, with every default and every `null`.
-const RUST: &str = r#"{
-  "resourceLogs": [
-    {
-      "resource": {
-        "attributes": [
-          {
-            "key": "service.name",
-            "value": {
-              "stringValue": "rust"
-            }
-          }
-        ],
-        "droppedAttributesCount": 0,
-        "entityRefs": []
-      },
-      "scopeLogs": [
-        {
-          "scope": null,
-          "logRecords": [
-            {
-              "timeUnixNano": "0",
-              "observedTimeUnixNano": "1790000000000000000",
-              "severityNumber": 0,
-              "severityText": "",
-              "body": null,
-              "attributes": [],
-              "droppedAttributesCount": 0,
-              "flags": 0,
-              "traceId": "",
-              "spanId": "",
-              "eventName": ""
-            }
-          ],
-          "schemaUrl": ""
-        }
-      ],
-      "schemaUrl": ""
-    }
-  ]
-}"#;
-
-/// Ids in capitals, as a client in Go that formats them itself writes them; a whole number with a
-/// fraction of zeros, as writers have it that know no integers; slashes escaped, as PHP does it.
-const CAPITALS: &str = r#"{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"5B8EFFF798038103D269B633813FC60C","spanId":"EEE19B7EC3C1B174","parentSpanId":"EEE19B7EC3C1B173","name":"GET \/a","kind":2,"links":[{"traceId":"AB8EFFF798038103D269B633813FC60C","spanId":"00F067AA0BA902B7"}],"attributes":[{"key":"n","value":{"intValue":5.0}},{"key":"b","value":{"bytesValue":"\/\/8="}}]}]}]}]}"#;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_real_clients_send_arrives_as_they_mean_it() {

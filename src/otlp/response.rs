@@ -156,6 +156,30 @@ mod tests {
     }
 
     #[test]
+    fn in_json_each_signal_has_a_name_for_its_count_and_it_is_a_string() {
+        for (signal, name) in [
+            (Signal::Traces, "rejectedSpans"),
+            (Signal::Metrics, "rejectedDataPoints"),
+            (Signal::Logs, "rejectedLogRecords"),
+            (Signal::Profiles, "rejectedProfiles"),
+        ] {
+            let answer = partial_success(5, "why \"so\"");
+            let text = to_json(signal, &answer);
+            let expected =
+                format!(r#"{{"partialSuccess":{{"{name}":"5","errorMessage":"why \"so\""}}}}"#);
+            assert_eq!(text, expected);
+            assert_eq!(from_json(signal, &text), answer);
+            let as_number = expected.replace("\"5\"", "5");
+            assert_eq!(from_json(signal, as_number.as_bytes()), answer);
+            assert_eq!(to_json(signal, &full_success()), "{}");
+            assert_eq!(from_json(signal, b"{}"), b"");
+            for unreadable in ["", "[]", "<html>", r#"{"partialSuccess":5}"#] {
+                assert!(read(&from_json(signal, unreadable.as_bytes())).unreadable);
+            }
+        }
+    }
+
+    #[test]
     fn full_success_is_no_bytes_and_no_bytes_are_full_success() {
         assert_eq!(full_success().len(), 0);
         assert_eq!(read(b""), PartialSuccess::default());

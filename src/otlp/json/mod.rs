@@ -13,6 +13,7 @@ use super::wire::{Fault, MAX_DEPTH};
 
 mod gather;
 mod object;
+mod plain;
 mod read;
 mod value;
 

@@ -319,7 +319,7 @@ fn of_a_key_that_comes_again_the_last_value_counts() {
         ),
         (
             r#""flags":1,"flags":2,"flags":3,"kind":1,"kind":2"#,
-            r#""kind":2,"flags":3"#,
+            r#""flags":3,"kind":2"#,
         ),
     ] {
         assert_eq!(span(fields).unwrap(), expected, "{fields}");
