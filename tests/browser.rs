@@ -6,6 +6,7 @@
 
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::indexing_slicing,
     clippy::explicit_write,
     reason = "a test may panic, and say why it is left out"
@@ -22,7 +23,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
 use daemon::Daemon;
@@ -69,7 +70,7 @@ impl Site {
     fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let (tx, reports) = channel();
+        let (tx, reports) = sync_channel(8);
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let tx = tx.clone();
