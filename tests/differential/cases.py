@@ -43,7 +43,9 @@ class Case:
 
     def __str__(self):
         shape = " ".join(f"{name}={value}" for name, value in self.shape.items())
-        return f"case {self.number}: {self.signal} {self.transport} {self.trouble or 'sound'}: {shape}"
+        return (
+            f"case {self.number}: {self.signal} {self.transport} {self.trouble or 'sound'}: {shape}"
+        )
 
 
 def sound(signal, dice):

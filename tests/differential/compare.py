@@ -43,7 +43,9 @@ def findings(case, otlpd, collector):
         yield Finding(case, "otlpd", wrong, seen)
     for name, content, written in (("otlpd", here, texts), ("collector", there, texts_there)):
         if content is not None:
-            yield from (Finding(case, name, *wrong) for wrong in _json(case.signal, content, written))
+            yield from (
+                Finding(case, name, *wrong) for wrong in _json(case.signal, content, written)
+            )
     if here is not None and len(texts) == 1:
         # Those of the Collector are in other words where doubles are large, and no less right.
         yield from _wording(case, here, texts[0][2])
@@ -125,7 +127,9 @@ def differences(left, right, path=""):
     for descriptor in left.DESCRIPTOR.fields:
         name = f"{path}{descriptor.name}"
         if descriptor.is_repeated:
-            yield from _repeated(descriptor, getattr(left, descriptor.name), getattr(right, descriptor.name), name)
+            yield from _repeated(
+                descriptor, getattr(left, descriptor.name), getattr(right, descriptor.name), name
+            )
             continue
         if descriptor.has_presence:
             has = left.HasField(descriptor.name), right.HasField(descriptor.name)
@@ -134,7 +138,9 @@ def differences(left, right, path=""):
                 continue
             if not has[0]:
                 continue
-        yield from _single(descriptor, getattr(left, descriptor.name), getattr(right, descriptor.name), name)
+        yield from _single(
+            descriptor, getattr(left, descriptor.name), getattr(right, descriptor.name), name
+        )
 
 
 def _repeated(descriptor, left, right, name):

@@ -38,9 +38,11 @@ def _fill(chosen, dimensions, open_pairs, dice):
 
         def gain(value):
             pairs = (
-                ((other, taken), (name, value))
-                if order.index(other) < place
-                else ((name, value), (other, taken))
+                (
+                    ((other, taken), (name, value))
+                    if order.index(other) < place
+                    else ((name, value), (other, taken))
+                )
                 for other, taken in chosen.items()
             )
             return sum(pair in open_pairs for pair in pairs)

@@ -215,7 +215,9 @@ def _http_success(body, media, signal):
     partial = json.loads(body).get("partialSuccess") or {}
     head, *words = REJECTED[signal].split("_")
     rejected = int(partial.get(head + "".join(word.title() for word in words), 0))
-    return Answer("partial" if rejected else "taken", 200, rejected, partial.get("errorMessage", ""))
+    return Answer(
+        "partial" if rejected else "taken", 200, rejected, partial.get("errorMessage", "")
+    )
 
 
 def _grpc_kind(error):
@@ -238,9 +240,11 @@ class Otlpd(Side):
             folder,
             # A success is the destination's word, as it is with the other one's own defaults off.
             '[intake]\nacknowledge = "delivered"\n'
-            f'[exporters.next]\ntype = "otlp_grpc"\nendpoint = "http://{self.destination.address}"\n'
+            '[exporters.next]\ntype = "otlp_grpc"\n'
+            f'endpoint = "http://{self.destination.address}"\n'
             'compression = "none"\n'
-            f'[exporters.web]\ntype = "otlp_http"\nendpoint = "http://{self.destination.web_address}"\n'
+            '[exporters.web]\ntype = "otlp_http"\n'
+            f'endpoint = "http://{self.destination.web_address}"\n'
             'compression = "none"\nencoding = "json"\n'
             '[pipelines.main]\nreceivers = ["apps"]\nexporters = ["next", "web"]\n',
         )

@@ -439,9 +439,9 @@ TEXT = {
     "json_null": lambda *_: "null",
     "json_string": lambda *_: '"a"',
     "json_empty_object": lambda *_: "{}",
-    "json_utf8": lambda s, r: _attribute({"stringValue": MARK})(s, r).encode().replace(
-        MARK.encode(), b"\xff"
-    ),
+    "json_utf8": lambda s, r: _attribute({"stringValue": MARK})(s, r)
+    .encode()
+    .replace(MARK.encode(), b"\xff"),
     "json_lone_surrogate": _literal("stringValue", '"\\ud800"'),
     "json_surrogate_pair": _literal("stringValue", '"\\ud83d\\ude00"'),
     "json_control_character": _literal("stringValue", '"a\nb"'),
@@ -501,15 +501,16 @@ TEXT = {
 
 # What stands where something else was, as it is written.
 ANYTHING = (
-    "null", "true", "false", "0", "1", "-1", "-0", "2.0", "1e2", "1E2", "1.5e1", "0.5", "1e-1", "1e400",
-    "-1e400", "4294967295", "4294967296", "2147483648", "9223372036854775807", "9223372036854775808",
-    "-9223372036854775808", "-9223372036854775809", "18446744073709551615", "18446744073709551616",
-    "123456789012345678901234567890", "01", "+1", ".5", "1.", "0x10", "NaN", "Infinity", "-Infinity",
-    '"NaN"', '"-NaN"', '"Infinity"', '"+Infinity"', '"-Infinity"', '"nan"', '"1"', '"-1"', '"01"',
-    '"1.0"', '"1.5"', '"1e2"', '" 1"', '"1 "', '"0x10"', '""', '"true"', '"a"', '"AQI="',
-    '"AQI"', '"-_8"', '"A"', '"AQ\\n=="', '"\\u0000"', '"\\ud83d\\ude00"', '"\\ud83d"', '"\\x41"', '"\\/"',
-    '"\t"', '"\u00e4"', "'a'", "[]", "{}", "[null]", "[{}]", "[[]]", '[""]', '{"": null}', "[1,]", "[,]",
-    '{"a": 1,}', '{"a": 1, "a": 2}', '{"values": []}', '{"stringValue": "a"}', '{"values": null}', "True",
+    "null", "true", "false", "0", "1", "-1", "-0", "2.0", "1e2", "1E2", "1.5e1", "0.5", "1e-1",
+    "1e400", "-1e400", "4294967295", "4294967296", "2147483648", "9223372036854775807",
+    "9223372036854775808", "-9223372036854775808", "-9223372036854775809", "18446744073709551615",
+    "18446744073709551616", "123456789012345678901234567890", "01", "+1", ".5", "1.", "0x10",
+    "NaN", "Infinity", "-Infinity", '"NaN"', '"-NaN"', '"Infinity"', '"+Infinity"', '"-Infinity"',
+    '"nan"', '"1"', '"-1"', '"01"', '"1.0"', '"1.5"', '"1e2"', '" 1"', '"1 "', '"0x10"', '""',
+    '"true"', '"a"', '"AQI="', '"AQI"', '"-_8"', '"A"', '"AQ\\n=="', '"\\u0000"',
+    '"\\ud83d\\ude00"', '"\\ud83d"', '"\\x41"', '"\\/"', '"\t"', '"\u00e4"', "'a'", "[]", "{}",
+    "[null]", "[{}]", "[[]]", '[""]', '{"": null}', "[1,]", "[,]", '{"a": 1,}',
+    '{"a": 1, "a": 2}', '{"values": []}', '{"stringValue": "a"}', '{"values": null}', "True",
     "undefined", "",
 )  # fmt: skip
 

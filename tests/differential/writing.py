@@ -33,7 +33,11 @@ def _convert(value, key, style):
     if key in IDS:
         digits = base64.b64decode(value).hex()
         return digits.upper() if style == "upper_case" else digits
-    if style == "javascript" and isinstance(value, str) and key not in ("stringValue", "bytesValue"):
+    if (
+        style == "javascript"
+        and isinstance(value, str)
+        and key not in ("stringValue", "bytesValue")
+    ):
         return _number(value, key)
     return value
 

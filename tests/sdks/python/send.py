@@ -47,7 +47,9 @@ def over_grpc(endpoint, compression):
     how = dict(
         endpoint=endpoint,
         insecure=endpoint.startswith("http:"),
-        compression=grpc.Compression.Gzip if compression == "gzip" else grpc.Compression.NoCompression,
+        compression=(
+            grpc.Compression.Gzip if compression == "gzip" else grpc.Compression.NoCompression
+        ),
     )
     return GrpcSpans(**how), GrpcLogs(**how), GrpcMetrics(**how)
 
