@@ -245,6 +245,11 @@ impl Intake {
         }
     }
 
+    /// Whether somebody waits for bytes of the budget, or of this part of it.
+    pub fn is_waited_for(&self, part: &Budget) -> bool {
+        self.budget.waiting() > 0 || part.waiting() > 0
+    }
+
     /// Whether any pipeline takes this signal.
     pub fn takes(&self, signal: Signal) -> bool {
         self.takes.contains(&signal)

@@ -4,6 +4,10 @@
 //! Where the two differ, it is by one of the reasons that `tests/oracle/json_format.py` names as
 //! quirks. It needs `tests/sdks/install.sh python`.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+#![allow(
+    clippy::explicit_write,
+    reason = "one line must pass by what hides the output of tests"
+)]
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

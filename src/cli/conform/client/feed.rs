@@ -1,0 +1,96 @@
+//! Gives a collector under test something to send: one span at a time, by OTLP over HTTP.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Request;
+use http::header::{CONTENT_TYPE, HOST};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::client::conn::http1::handshake;
+use hyper_util::rt::TokioIo;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::cli::bench::wire::{put_bytes, put_fixed64, put_message};
+use crate::net::dial::{Target, dial};
+use crate::otlp::Signal;
+
+/// The time between two tries where the collector does not take a span.
+const PAUSE: Duration = Duration::from_millis(200);
+/// The most that is read of an answer.
+const MAX_ANSWER: usize = 64 << 10;
+
+/// The receiver of the collector under test.
+pub(super) struct Feed {
+    target: Target,
+}
+
+impl Feed {
+    /// The error is a sentence about the URL.
+    pub(super) fn new(url: &str) -> Result<Self, String> {
+        let target = Target::parse(url, 4318).map_err(|error| format!("--feed: {error}"))?;
+        Ok(Self { target })
+    }
+
+    /// Sends one span that no other is like; one that is not taken is sent again.
+    pub(super) async fn send(&self, patience: Duration) -> Result<(), String> {
+        let give_up = Instant::now() + patience;
+        let body = Bytes::from(one_span());
+        loop {
+            let problem = match timeout_at(give_up, self.post(body.clone())).await {
+                Ok(Ok(200)) => return Ok(()),
+                Ok(Ok(status)) => format!("it answers {status}"),
+                Ok(Err(problem)) => problem,
+                Err(_) => "it does not answer".to_owned(),
+            };
+            if Instant::now() >= give_up {
+                let authority = &self.target.authority;
+                return Err(format!("--feed {authority} takes no span: {problem}"));
+            }
+            sleep(PAUSE).await;
+        }
+    }
+
+    async fn post(&self, body: Bytes) -> Result<u16, String> {
+        let stream = dial(&self.target)
+            .await
+            .map_err(|error| error.to_string())?;
+        let (mut sender, connection) = handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| error.to_string())?;
+        tokio::spawn(async move { connection.await.ok() });
+        let path = format!("{}{}", self.target.path, Signal::Traces.http_path());
+        let request = Request::post(path)
+            .header(HOST, &self.target.authority)
+            .header(CONTENT_TYPE, "application/x-protobuf")
+            .body(Full::new(body))
+            .map_err(|error| error.to_string())?;
+        let response = sender
+            .send_request(request)
+            .await
+            .map_err(|error| error.to_string())?;
+        let status = response.status().as_u16();
+        Limited::new(response.into_body(), MAX_ANSWER)
+            .collect()
+            .await
+            .map_err(|error| error.to_string())?;
+        Ok(status)
+    }
+}
+
+/// A trace of one span, with ids of its own.
+fn one_span() -> Vec<u8> {
+    let (trace, span): ([u8; 16], [u8; 8]) = (rand::random(), rand::random());
+    let mut request = Vec::new();
+    put_message(&mut request, 1, |resource| {
+        put_message(resource, 2, |scope| {
+            put_message(scope, 2, |item| {
+                put_bytes(item, 1, &trace);
+                put_bytes(item, 2, &span);
+                put_bytes(item, 5, b"conformance");
+                put_fixed64(item, 7, 1_700_000_000_000_000_000);
+                put_fixed64(item, 8, 1_700_000_000_001_000_000);
+            });
+        });
+    });
+    request
+}
