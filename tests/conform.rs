@@ -64,10 +64,12 @@ fn refusing() -> Daemon {
     })
 }
 
-/// A daemon that gives up slow clients soon.
+/// A daemon that gives up slow clients soon, and takes no large requests: in a build without
+/// optimisation those take their time.
 fn impatient() -> Daemon {
     Daemon::start(&Setup {
-        http: ", read_header_timeout = \"2s\", read_timeout = \"2s\"",
+        grpc: ", max_recv_msg_size = \"4MiB\"",
+        http: ", read_header_timeout = \"2s\", read_timeout = \"2s\", max_request_body_size = \"4MiB\"",
         ..Setup::default()
     })
 }
@@ -101,6 +103,8 @@ fn otlpd_passes_every_must_and_should() {
             "--floods",
             "--skip",
             "G32",
+            "--request-limit",
+            "4MiB",
         ],
         &[
             "--overloaded-grpc",
@@ -179,6 +183,25 @@ fn what_was_not_understood_is_code_two_and_nobody_there_is_code_one() {
         "{said}"
     );
     assert_eq!(conform(&["--list"]).status.code(), Some(0));
+}
+
+/// `OTLPD_BLESS=1 cargo test --test conform lists` writes them anew.
+#[test]
+fn the_page_lists_every_line() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/conformance.md");
+    let page = std::fs::read_to_string(path).unwrap();
+    let list = String::from_utf8(conform(&["--list"]).stdout).unwrap();
+    let (before, rest) = page.split_once("```text\n").unwrap();
+    let (_, after) = rest.split_once("```\n").unwrap();
+    let expected = format!("{before}```text\n{list}```\n{after}");
+    if std::env::var_os("OTLPD_BLESS").is_some() {
+        std::fs::write(path, &expected).unwrap();
+        return;
+    }
+    assert!(
+        page == expected,
+        "docs/conformance.md lacks lines of --list: OTLPD_BLESS=1"
+    );
 }
 
 #[test]
