@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -26,7 +25,8 @@ use crate::host::workers::Workers;
 use crate::intake::priority::Priorities;
 use crate::intake::{Door, Intake};
 use crate::net::inherited::Sockets;
-use crate::net::listen::Listener;
+use crate::net::listen::{Kept, Listener};
+use crate::net::tls::Register;
 use crate::otlp::Signal;
 use crate::pipeline::Pipeline;
 use crate::pipeline::route::Route;
@@ -85,8 +85,10 @@ pub struct App {
     admin: Option<JoinHandle<()>>,
     /// Second descriptors of all listening sockets: as long as they are open, nobody is refused,
     /// whoever accepts.
-    sockets: Vec<OwnedFd>,
+    sockets: Vec<Kept>,
     upgrades: Arc<Upgrades>,
+    /// Where TLS is used, and what is counted there.
+    tls: Register,
     deadline: Duration,
 }
 
@@ -145,6 +147,7 @@ impl App {
             admin: None,
             sockets: Vec::new(),
             upgrades,
+            tls: Register::default(),
             deadline: config.shutdown.deadline,
         }
     }
@@ -179,6 +182,7 @@ impl App {
             registry: Arc::clone(&self.registry),
             dead_letters: Arc::clone(&self.dead_letters),
             upgrades: Arc::clone(&self.upgrades),
+            tls: self.tls.clone(),
         });
         self.admin = Some(tokio::spawn(admin::serve(listener, sources)));
     }
@@ -235,7 +239,7 @@ impl App {
             .collect();
         let route = Arc::new(Route {
             pipelines,
-            validation: otlp.validation.into(),
+            rules: otlp.rules(),
             acknowledge: config.acknowledge(),
             budget: self.budget.clone(),
             workers: self.workers.clone(),
@@ -256,8 +260,8 @@ impl App {
     ///
     /// # Errors
     /// No descriptor is free.
-    pub fn sockets(&self) -> io::Result<Vec<OwnedFd>> {
-        self.sockets.iter().map(OwnedFd::try_clone).collect()
+    pub fn sockets(&self) -> io::Result<Vec<Kept>> {
+        self.sockets.iter().map(Kept::try_clone).collect()
     }
 
     /// The attempts to replace this process, as the admin side tells them.

@@ -14,7 +14,6 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use serde::{Deserialize, Serialize};
-use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
@@ -22,7 +21,9 @@ use crate::budget::Budget;
 use crate::delivery::dead_letters::{DeadLetters, LetterCounts};
 use crate::host::cpu::CpuAllowance;
 use crate::intake::Door;
+use crate::net::accepted::Accepted;
 use crate::net::listen::Listener;
+use crate::net::tls::{Register, ServerTlsConfig};
 use crate::processors::fault::Fault;
 use crate::telemetry::health::{Health, Readiness, Trouble};
 use crate::telemetry::lanes::{LaneSnapshot, Lanes};
@@ -36,8 +37,11 @@ use crate::telemetry::upgrades::Upgrades;
 pub struct AdminConfig {
     /// Whether there is an admin listener at all.
     pub enabled: bool,
-    /// `HOST:PORT` to listen on. It is not authenticated: the default is for this machine only.
+    /// `HOST:PORT` or `unix:PATH` to listen on. It is not authenticated: the default is for this
+    /// machine only.
     pub endpoint: String,
+    /// Clients are greeted by TLS; in the clear if absent.
+    pub tls: Option<ServerTlsConfig>,
 }
 
 impl Default for AdminConfig {
@@ -45,6 +49,7 @@ impl Default for AdminConfig {
         Self {
             enabled: true,
             endpoint: "127.0.0.1:13133".to_owned(),
+            tls: None,
         }
     }
 }
@@ -74,6 +79,8 @@ pub struct Sources {
     pub registry: Arc<Registry>,
     /// The attempts to replace this process.
     pub upgrades: Arc<Upgrades>,
+    /// Where TLS is used, and what is counted there.
+    pub tls: Register,
     /// What was given up for good; set once the storage is open.
     pub dead_letters: Arc<OnceLock<DeadLetters>>,
 }
@@ -120,7 +127,7 @@ pub struct PipelineSummary {
 /// How many connections are served at once; the others wait in the listener's backlog.
 const MAX_CONNECTIONS: usize = 32;
 
-/// How long a connection may take, from the first byte of its one request to the last of the
+/// How long a connection may take, from its beginning to the last byte of the one
 /// answer: nobody can keep one by sending or reading slowly.
 const CONNECTION_TIME: Duration = Duration::from_secs(10);
 
@@ -134,16 +141,21 @@ pub async fn serve(mut listener: Listener, sources: Arc<Sources>) {
             return;
         };
         while connections.try_join_next().is_some() {}
-        let (stream, _peer) = listener.accept().await;
+        let accepted = listener.accept().await;
         let sources = Arc::clone(&sources);
         connections.spawn(async move {
-            serve_connection(stream, sources).await;
+            // A client that breaks off, or is too slow, has only itself to tell.
+            let served = serve_connection(accepted, sources);
+            let _outcome = tokio::time::timeout(CONNECTION_TIME, served).await;
             drop(place);
         });
     }
 }
 
-async fn serve_connection(stream: TcpStream, sources: Arc<Sources>) {
+async fn serve_connection(accepted: Accepted, sources: Arc<Sources>) {
+    let Some((stream, _peer)) = accepted.greet().await else {
+        return;
+    };
     let service = service_fn(|request: Request<Incoming>| {
         let answer = answer::answer(&sources, request.method(), request.uri(), request.headers());
         async move { Ok::<_, Infallible>(answer) }
@@ -153,6 +165,5 @@ async fn serve_connection(stream: TcpStream, sources: Arc<Sources>) {
         .keep_alive(false)
         .max_buf_size(16 << 10)
         .serve_connection(TokioIo::new(stream), service);
-    // A client that breaks off, or is too slow, has only itself to tell.
-    let _outcome = tokio::time::timeout(CONNECTION_TIME, connection).await;
+    let _outcome = connection.await;
 }

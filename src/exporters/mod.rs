@@ -8,6 +8,7 @@ use serde::Deserialize;
 use crate::component::Exporter;
 use crate::host::workers::Workers;
 use crate::net::compression::Encoding;
+use crate::net::tls::Register;
 use crate::otlp::Format;
 
 pub mod debug;
@@ -56,15 +57,21 @@ impl ExporterConfig {
         })
     }
 
-    /// The exporter itself; nothing is connected yet.
+    /// The exporter itself; nothing is connected yet. `whose` is what the configuration calls it,
+    /// and where its use of TLS is told. To be called within a runtime.
     ///
     /// # Errors
     /// A sentence, where a setting cannot be used.
-    pub fn build(&self, workers: &Workers) -> Result<Arc<dyn Exporter>, String> {
+    pub fn build(
+        &self,
+        workers: &Workers,
+        whose: (&str, &Register),
+    ) -> Result<Arc<dyn Exporter>, String> {
+        let workers = workers.clone();
         Ok(match self {
-            Self::OtlpGrpc(config) => Arc::new(otlp_grpc::OtlpGrpc::new(config, workers.clone())?),
-            Self::OtlpHttp(config) => Arc::new(otlp_http::OtlpHttp::new(config, workers.clone())?),
-            Self::Debug(config) => Arc::new(debug::Debug::new(config, workers.clone())?),
+            Self::OtlpGrpc(config) => Arc::new(otlp_grpc::OtlpGrpc::new(config, workers, whose)?),
+            Self::OtlpHttp(config) => Arc::new(otlp_http::OtlpHttp::new(config, workers, whose)?),
+            Self::Debug(config) => Arc::new(debug::Debug::new(config, workers)?),
             Self::Discard(_) => Arc::new(discard::Discard),
         })
     }

@@ -18,7 +18,8 @@ use crate::component::{Delivered, Exporter, Failure};
 use crate::host::workers::Workers;
 use crate::net::channel::Channel;
 use crate::net::compression::{self, Encoding};
-use crate::net::dial::Target;
+use crate::net::dial::Dialler;
+use crate::net::tls::{Alpn, ClientTlsConfig, Register};
 use crate::otlp::Signal;
 use crate::otlp::status;
 use crate::units;
@@ -27,8 +28,11 @@ use crate::units;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OtlpGrpcConfig {
-    /// `http://HOST:PORT`, or `HOST:PORT`.
+    /// `http://HOST:PORT`, `https://HOST:PORT`, `HOST:PORT` or `unix:PATH`.
     pub endpoint: String,
+    /// How its server is believed, and believes us; as `https` does by itself if absent.
+    #[serde(default)]
+    pub tls: Option<ClientTlsConfig>,
     /// How requests are compressed.
     #[serde(default)]
     pub compression: Compression,
@@ -50,6 +54,7 @@ pub(super) fn default_connection_age() -> Duration {
 pub struct OtlpGrpc {
     channel: Channel<Outgoing>,
     authority: String,
+    scheme: &'static str,
     compression: Option<Encoding>,
     headers: HeaderMap,
     workers: Workers,
@@ -60,8 +65,13 @@ impl OtlpGrpc {
     ///
     /// # Errors
     /// A sentence, where the endpoint or a header cannot be read.
-    pub fn new(config: &OtlpGrpcConfig, workers: Workers) -> Result<Self, String> {
-        let target = Target::parse(&config.endpoint, 4317)?;
+    pub fn new(
+        config: &OtlpGrpcConfig,
+        workers: Workers,
+        whose: (&str, &Register),
+    ) -> Result<Self, String> {
+        let tls = config.tls.as_ref();
+        let dialler = Dialler::new((&config.endpoint, 4317), tls, Alpn::Http2, whose)?;
         let mut headers = outgoing::headers(&config.headers)?;
         let compression = config.compression.encoding();
         headers.insert(
@@ -77,11 +87,12 @@ impl OtlpGrpc {
         if let Some(encoding) = compression {
             headers.insert("grpc-encoding", HeaderValue::from_static(encoding.name()));
         }
-        let authority = target.authority.clone();
-        let channel = Channel::new(target, config.max_connection_age);
+        let (authority, scheme) = (dialler.target.authority.clone(), dialler.scheme());
+        let channel = Channel::new(dialler, config.max_connection_age);
         Ok(Self {
             channel,
             authority,
+            scheme,
             compression,
             headers,
             workers,
@@ -111,7 +122,7 @@ impl OtlpGrpc {
 
     fn request(&self, signal: Signal, message: Chunks) -> Result<Request<Outgoing>, Failure> {
         let uri = Uri::builder()
-            .scheme("http")
+            .scheme(self.scheme)
             .authority(self.authority.as_str())
             .path_and_query(signal.grpc_path())
             .build();

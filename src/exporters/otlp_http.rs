@@ -16,8 +16,9 @@ use crate::batch::Batch;
 use crate::component::{Delivered, Exporter, Failure};
 use crate::host::workers::Workers;
 use crate::net::compression::{self, Encoding};
-use crate::net::dial::Target;
+use crate::net::dial::{Dialler, Target};
 use crate::net::pool::Pool;
+use crate::net::tls::{Alpn, ClientTlsConfig, Register};
 use crate::otlp::status::{self, Status, Verdict};
 use crate::otlp::{Format, response};
 use crate::units;
@@ -26,8 +27,12 @@ use crate::units;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OtlpHttpConfig {
-    /// `http://HOST:PORT[/PATH]`; `/v1/traces` and so on are added.
+    /// `http://HOST:PORT[/PATH]`, `https://HOST:PORT[/PATH]` or `unix:PATH`; `/v1/traces` and so
+    /// on are added.
     pub endpoint: String,
+    /// How its server is believed, and believes us; as `https` does by itself if absent.
+    #[serde(default)]
+    pub tls: Option<ClientTlsConfig>,
     /// How requests are written.
     #[serde(default)]
     pub encoding: Format,
@@ -60,11 +65,17 @@ impl OtlpHttp {
     ///
     /// # Errors
     /// A sentence, where the endpoint or a header cannot be read.
-    pub fn new(config: &OtlpHttpConfig, workers: Workers) -> Result<Self, String> {
-        let target = Target::parse(&config.endpoint, 80)?;
+    pub fn new(
+        config: &OtlpHttpConfig,
+        workers: Workers,
+        whose: (&str, &Register),
+    ) -> Result<Self, String> {
+        let tls = config.tls.as_ref();
+        let dialler = Dialler::new((&config.endpoint, 80), tls, Alpn::Http1, whose)?;
         let mut headers = outgoing::headers(&config.headers)?;
         let compression = config.compression.encoding();
-        let host = HeaderValue::from_str(&target.authority).map_err(|error| error.to_string())?;
+        let host =
+            HeaderValue::from_str(&dialler.target.authority).map_err(|error| error.to_string())?;
         headers.insert(header::HOST, host);
         headers.insert(
             header::CONTENT_TYPE,
@@ -78,7 +89,8 @@ impl OtlpHttp {
                 HeaderValue::from_static(encoding.name()),
             );
         }
-        let pool = Pool::new(target.clone(), config.max_connection_age);
+        let target = dialler.target.clone();
+        let pool = Pool::new(dialler, config.max_connection_age);
         Ok(Self {
             target,
             pool,

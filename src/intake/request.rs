@@ -11,6 +11,7 @@ use super::tenants::{Charge, Named};
 use crate::batch::Priority;
 use crate::budget::{Budget, Reservation};
 use crate::net::compression::Encoding;
+use crate::otlp::walk::BadValue;
 use crate::otlp::{Format, Signal};
 use crate::telemetry::metrics::Refusal;
 
@@ -42,6 +43,8 @@ pub struct Accepted {
     pub items: u64,
     /// Items that were refused because they themselves are bad.
     pub rejected: u64,
+    /// The same by what is bad in them, by `BadValue as usize`.
+    pub rejected_by: [u64; BadValue::ALL.len()],
     /// The uncompressed bytes of the request.
     pub bytes: usize,
     /// Why, for a person; empty if none were.
