@@ -50,7 +50,7 @@ enum Command {
     /// Look into the queues on disk, of a stopped or a running otlpd
     Queue(queue::Queue),
     /// Check a server that takes OTLP against the specifications
-    Conform(conform::Conform),
+    Conform(Box<conform::Conform>),
     /// Measure a pipeline and account for every item that goes through it
     Bench(bench::BenchArgs),
 }

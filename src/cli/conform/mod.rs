@@ -46,7 +46,7 @@ pub(super) struct Conform {
 #[derive(Debug, Subcommand)]
 enum Mode {
     /// Check an exporter instead: serve it by a script, and judge what it does
-    Client(client::ClientArgs),
+    Client(Box<client::ClientArgs>),
 }
 
 impl Conform {

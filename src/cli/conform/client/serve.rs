@@ -86,19 +86,14 @@ async fn connection(stream: TcpStream, number: u64, door: Door, play: Arc<Play>)
     }
     let serving = builder.serve_connection(TokioIo::new(stream), service);
     let mut serving = std::pin::pin!(serving);
-    loop {
-        tokio::select! {
-            _ended = serving.as_mut() => return,
-            Some(order) = given.recv() => match order {
-                Order::Cut => return,
-                Order::GoAway => {
-                    serving.as_mut().graceful_shutdown();
-                    // A request that is under way holds it open: so that it ends all the same.
-                    tokio::time::timeout(FAREWELL, serving.as_mut()).await.ok();
-                    return;
-                }
-            },
-        }
+    let order = tokio::select! {
+        _ended = serving.as_mut() => return,
+        order = given.recv() => order,
+    };
+    if matches!(order, Some(Order::GoAway)) {
+        serving.as_mut().graceful_shutdown();
+        // A request that is under way holds it open: so that it ends all the same.
+        tokio::time::timeout(FAREWELL, serving.as_mut()).await.ok();
     }
 }
 

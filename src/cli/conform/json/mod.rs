@@ -44,7 +44,7 @@ fn span_of(trace_id: &[u8], fields: &str) -> String {
     let (trace, span, now) = (hex(trace_id), hex(&id::<8>()), now());
     let comma = if fields.is_empty() { "" } else { "," };
     let item = format!(
-        "{{\"traceId\":\"{trace}\",\"spanId\":\"{span}\",\"name\":\"conform\",\"kind\":1,\
+        "{{\"traceId\":\"{trace}\",\"spanId\":\"{span}\",\"name\":\"conform\",\
          \"startTimeUnixNano\":\"{now}\",\"endTimeUnixNano\":\"{now}\"{comma}{fields}}}"
     );
     of_items(SPANS, &[item])

@@ -18,6 +18,7 @@ pub(super) const LINES: &[Check] = &[
     check!(Must "J28", "bytes that are not UTF-8 are refused", "RFC 8259 section 8.1", no_text),
     check!(Must "J29", "a list, a text or a number in place of the object is refused", PROTOJSON, no_object),
     check!(Choice "J29b", "so is null", PROTOJSON, null),
+    check!(Must "J29c", "a value of another form than its field has is refused", PROTOJSON, other_forms),
     check!(Must "J30", "white space between tokens is taken", RFC, pretty),
     check!(Must "J36", "keys of before 1.0 (instrumentationLibrarySpans) are unknown, so ignored", JSON, old),
 ];
@@ -121,14 +122,18 @@ async fn no_object(probe: Arc<Probe>) -> Checked {
         ("a text", "\"spans\"".to_owned()),
         ("a number", "1".to_owned()),
         ("true", "true".to_owned()),
+    ];
+    refuses(&probe, SPANS, &bytes(cases)).await
+}
+
+async fn other_forms(probe: Arc<Probe>) -> Checked {
+    let cases = [
         (
-            "a list as resourceSpans' entry",
+            "a list for an object",
             "{\"resourceSpans\":[[]]}".to_owned(),
         ),
-        (
-            "a text as resourceSpans",
-            "{\"resourceSpans\":\"x\"}".to_owned(),
-        ),
+        ("a text for a list", "{\"resourceSpans\":\"x\"}".to_owned()),
+        ("a number for a text", span("\"traceState\":7")),
     ];
     refuses(&probe, SPANS, &bytes(cases)).await
 }

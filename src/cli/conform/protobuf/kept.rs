@@ -166,7 +166,7 @@ async fn newer(probe: Arc<Probe>) -> Checked {
     expect(
         missing.is_empty(),
         "all of them",
-        format!("none of {}", missing.join(", ")),
+        format!("them without {}", missing.join(", ")),
     )?;
     pass()
 }
