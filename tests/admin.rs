@@ -13,6 +13,7 @@ use otlpd::intake::priority::{Priorities, PriorityConfig};
 use otlpd::intake::tenants::{Tenants, TenantsConfig};
 use otlpd::intake::{Door, IntakeConfig};
 use otlpd::net::listen::Listener;
+use otlpd::net::tls::{Alpn, Register, Server};
 use otlpd::otlp::Signal;
 use otlpd::processors::fault::{self, FaultConfig};
 use otlpd::telemetry::health::{Health, State};
@@ -52,6 +53,24 @@ struct Daemon {
     _cpu: watch::Sender<CpuAllowance>,
 }
 
+/// One listener that uses TLS.
+fn tls() -> Register {
+    let folder = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let (cert_file, key_file) = (folder.path().join("crt"), folder.path().join("key"));
+    std::fs::write(&cert_file, made.cert.pem()).unwrap();
+    std::fs::write(&key_file, made.signing_key.serialize_pem()).unwrap();
+    let config = toml::Table::from_iter([
+        ("cert_file".to_owned(), cert_file.to_str().unwrap().into()),
+        ("key_file".to_owned(), key_file.to_str().unwrap().into()),
+    ]);
+    let register = Register::default();
+    let config = config.try_into().unwrap();
+    let component = "receivers.apps.grpc";
+    Server::open(&config, Alpn::Http2, component, &register).unwrap();
+    register
+}
+
 async fn start() -> Daemon {
     let listener = Listener::bind("127.0.0.1:0", "admin").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -73,6 +92,7 @@ async fn start() -> Daemon {
     };
     let backend = lane("backend", true);
     lane("second", false);
+    let tls = tls();
     let rehearsal: FaultConfig = toml::from_str("latency = \"1s\"\ndrop = true").unwrap();
     let sources = Sources {
         ledger: Arc::default(),
@@ -92,7 +112,7 @@ async fn start() -> Daemon {
         faults: vec![Arc::new(fault::Fault::new("rehearsal", &rehearsal))],
         registry: Arc::default(),
         upgrades: Arc::default(),
-        tls: Default::default(),
+        tls: tls.clone(),
         dead_letters: Arc::default(),
     };
     let daemon = Daemon {
@@ -249,6 +269,8 @@ async fn every_metric_of_the_table_is_served_in_both_formats() {
         "otelcol_exporter_enqueue_failed_metric_points_total{exporter=\"back\\\\end \\\"1\\\"\\n\"} 2",
         "otelcol_exporter_send_failed_metric_points_total{exporter=\"back\\\\end \\\"1\\\"\\n\"} 1",
         "otlpd_exporter_breaker_state{exporter=\"backend\",state=\"closed\"} 1",
+        "otlpd_tls_reloads_total{component=\"receivers.apps.grpc\",outcome=\"success\"} 0",
+        "otlpd_tls_failed_handshakes_total{component=\"receivers.apps.grpc\",reason=\"timeout\"} 0",
     ] {
         assert!(text.body.lines().any(|found| found == line), "{line}");
     }

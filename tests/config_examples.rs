@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use otlpd::config::{Config, Problems};
 use otlpd::exporters::ExporterConfig;
+use otlpd::net::tls::{ClientTlsConfig, ServerTlsConfig};
 use otlpd::processors::ProcessorConfig;
 use otlpd::receivers::ReceiverConfig;
 use toml::{Table, Value};
@@ -69,7 +70,7 @@ fn reference() -> String {
 }
 
 /// The reference with the keys that have no default (`#key = value`) and the sections that are off
-/// unless they are written (`#[section]`) written out.
+/// unless they are written (`#[section]`) written out. `tls` is among them, and is for https.
 fn whole_reference() -> String {
     let lines = reference();
     let uncommented = lines.lines().map(|line| match line.strip_prefix('#') {
@@ -78,7 +79,8 @@ fn whole_reference() -> String {
         }
         _ => line,
     });
-    uncommented.collect::<Vec<_>>().join("\n")
+    let whole = uncommented.collect::<Vec<_>>().join("\n");
+    whole.replace("\"http://", "\"https://")
 }
 
 fn toml_files(folder: &Path) -> Vec<PathBuf> {
@@ -165,6 +167,31 @@ fn the_sections_that_are_off_have_the_defaults_that_the_reference_shows() {
     let empty = load_text(&format!("{REQUIRED}\n[tenants]\n[priority]\n"), &[]).unwrap();
     assert!(empty.tenants.is_some() && empty.priority.is_some());
     assert_eq!(format!("{shown:#?}"), format!("{empty:#?}"));
+}
+
+/// `tls` as it stands in the reference, but for its files, is what it is when only they are written.
+#[test]
+fn tls_has_the_defaults_that_the_reference_shows() {
+    let shown: Table = whole_reference().parse().unwrap();
+    let grpc = &shown["receivers"]["apps"]["grpc"];
+    for listener in [&shown["admin"], grpc, &shown["receivers"]["apps"]["http"]] {
+        let shown = listener["tls"].as_table().unwrap();
+        let files = ["cert_file", "key_file", "client_ca_file"];
+        let mut bare = shown.clone();
+        bare.retain(|key, _| files.contains(&key));
+        assert!(bare.len() < shown.len());
+        let [shown, bare] = [shown, &bare].map(|t| t.clone().try_into::<ServerTlsConfig>());
+        assert_eq!(shown.unwrap(), bare.unwrap());
+    }
+    for exporter in ["backend", "web"] {
+        let mut shown = shown["exporters"][exporter]["tls"].clone();
+        let no_default = |key: &str| key.ends_with("_file") || key == "server_name_override";
+        let table = shown.as_table_mut().unwrap();
+        table.retain(|key, _| !no_default(key));
+        assert!(!table.is_empty());
+        let shown: ClientTlsConfig = shown.try_into().unwrap();
+        assert_eq!(shown, ClientTlsConfig::default());
+    }
 }
 
 #[test]

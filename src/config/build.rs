@@ -9,7 +9,7 @@ use super::deserialize::NodeDeserializer;
 use super::fault::{Fault, FaultKind};
 use super::problem::Findings;
 use super::tree::{Node, Value};
-use super::{Config, ExporterEntry, PipelineConfig, check, not_yet, suggest};
+use super::{Config, ExporterEntry, Files, PipelineConfig, check, not_yet, suggest};
 use crate::delivery::config::LaneConfig;
 use crate::exporters::ExporterConfig;
 use crate::processors::ProcessorConfig;
@@ -33,7 +33,7 @@ const SECTIONS: [&str; 13] = [
 
 /// Reads the whole tree. What can be read is, so that everything wrong in the rest is found
 /// too; `None` where the findings already say why there is no config.
-pub(super) fn config(mut tree: Node, findings: &mut Findings) -> Option<Config> {
+pub(super) fn config(mut tree: Node, files: Files, findings: &mut Findings) -> Option<Config> {
     report_unknown_sections(&tree, findings);
     let config = Config {
         intake: section(&mut tree, "intake", findings),
@@ -53,6 +53,10 @@ pub(super) fn config(mut tree: Node, findings: &mut Findings) -> Option<Config> 
     };
     check::sections(&tree, &config, findings);
     check::graph(&tree, &config, findings);
+    match files {
+        Files::Read => check::files(&tree, &config, findings),
+        Files::Left => {}
+    }
     (!findings.has_problems()).then_some(config)
 }
 

@@ -25,6 +25,15 @@ exporters = ["debug"]
 
 const DEFAULTS_NAME: &str = "(built-in defaults)";
 
+/// What becomes of the files that a configuration names beside itself: certificates and keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Files {
+    /// They are read, and what is wrong with them is a problem of the configuration.
+    Read,
+    /// They are left alone, as by whoever does not serve by them.
+    Left,
+}
+
 /// Looks up an environment variable.
 pub type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 
@@ -37,6 +46,19 @@ impl Config {
     /// Every mistake there is, in the order of the file. Only a file that is not TOML hides what
     /// else is wrong in it.
     pub fn load(path: Option<&Path>, sets: &[String], env: Env<'_>) -> Result<Self, Problems> {
+        Self::load_with(path, sets, env, Files::Left)
+    }
+
+    /// The same; where `files` says so, the certificates and keys that it names are read, too.
+    ///
+    /// # Errors
+    /// As for [`Config::load`].
+    pub fn load_with(
+        path: Option<&Path>,
+        sets: &[String],
+        env: Env<'_>,
+        files: Files,
+    ) -> Result<Self, Problems> {
         let (name, text) = match path {
             Some(path) => (path.display().to_string(), read(path)?),
             None => (DEFAULTS_NAME.to_owned(), DEFAULTS.to_owned()),
@@ -52,7 +74,7 @@ impl Config {
             overrides::apply(&mut tree, sets, &mut findings);
             let sources = substitute::Sources { env, folder };
             substitute::fill(&mut tree, &sources, &source, &mut findings);
-            build::config(tree, &mut findings)
+            build::config(tree, files, &mut findings)
         });
         let warnings = findings.conclude(&source)?;
         match config {

@@ -38,7 +38,7 @@ mod suggest;
 pub mod summary;
 mod tree;
 
-pub use load::Env;
+pub use load::{Env, Files};
 pub use problem::{Problem, Problems};
 
 /// Everything that an operator can set.

@@ -1,8 +1,10 @@
 //! What was understood of a config, in a few lines for `otlpd validate` and the start-up log.
 
 use super::{Config, ExporterEntry, PipelineConfig};
+use crate::admin::AdminConfig;
 use crate::exporters::ExporterConfig;
 use crate::intake::{Acknowledge, MemoryBudget};
+use crate::net::tls::ServerTlsConfig;
 use crate::otlp::Signal;
 use crate::receivers::ReceiverConfig;
 
@@ -31,7 +33,7 @@ pub fn lines(config: &Config) -> Vec<String> {
         )
     }));
     lines.push(match config.admin.enabled {
-        true => format!("admin: http://{}", config.admin.endpoint),
+        true => format!("admin: {}", admin(config)),
         false => "admin: off".to_owned(),
     });
     lines
@@ -75,20 +77,41 @@ fn list(names: &[String], describe: impl Fn(&String) -> Option<String>) -> Strin
     described.collect::<Vec<_>>().join(", ")
 }
 
+fn admin(config: &Config) -> String {
+    let AdminConfig { endpoint, tls, .. } = &config.admin;
+    match (endpoint.starts_with("unix:"), tls) {
+        (true, _) => format!("{endpoint}{}", secured(tls.as_ref())),
+        (false, Some(tls)) => format!("https://{endpoint}{}", secured(Some(tls))),
+        (false, None) => format!("http://{endpoint}"),
+    }
+}
+
 fn receiver(config: &ReceiverConfig) -> String {
-    match config {
-        ReceiverConfig::Otlp(otlp) => {
-            let grpc = otlp
-                .grpc
-                .as_ref()
-                .map(|grpc| format!("gRPC {}", grpc.endpoint));
-            let http = otlp
-                .http
-                .as_ref()
-                .map(|http| format!("HTTP {}", http.endpoint));
-            let both: Vec<String> = grpc.into_iter().chain(http).collect();
-            format!("otlp, {}", both.join(", "))
+    let ReceiverConfig::Otlp(otlp) = config;
+    let shown = |protocol: &str, endpoint: &str, tls: &Option<ServerTlsConfig>| {
+        format!("{protocol} {endpoint}{}", secured(tls.as_ref()))
+    };
+    let grpc = otlp.grpc.as_ref();
+    let http = otlp.http.as_ref();
+    let both: Vec<String> = match (grpc, http) {
+        (Some(both), _) if otlp.shares_a_port() => {
+            vec![shown("gRPC and HTTP", &both.endpoint, &both.tls)]
         }
+        (grpc, http) => {
+            let grpc = grpc.map(|grpc| shown("gRPC", &grpc.endpoint, &grpc.tls));
+            let http = http.map(|http| shown("HTTP", &http.endpoint, &http.tls));
+            grpc.into_iter().chain(http).collect()
+        }
+    };
+    format!("otlp, {}", both.join(", "))
+}
+
+/// What is to be said of a listener's TLS.
+fn secured(tls: Option<&ServerTlsConfig>) -> &'static str {
+    match tls {
+        Some(tls) if tls.client_ca_file.is_some() => " (TLS, clients show certificates)",
+        Some(_) => " (TLS)",
+        None => "",
     }
 }
 

@@ -423,10 +423,7 @@ mod tests {
                 }
             })
         };
-        assert_eq!(
-            accept_with(accept, &failures, "test").await,
-            "connection"
-        );
+        assert_eq!(accept_with(accept, &failures, "test").await, "connection");
         assert_eq!(started.elapsed(), 250 * PAUSE);
     }
 
@@ -445,10 +442,7 @@ mod tests {
             })
         };
         let failures = Failures::default();
-        assert_eq!(
-            accept_with(accept, &failures, "test").await,
-            "connection"
-        );
+        assert_eq!(accept_with(accept, &failures, "test").await, "connection");
         assert_eq!(started.elapsed(), Duration::ZERO);
         // None was counted: the next is the first.
         assert_eq!(failures.count_one(), Some(1));

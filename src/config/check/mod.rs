@@ -8,10 +8,13 @@ mod component;
 mod endpoint;
 mod graph;
 mod sections;
+mod shared;
+mod tls;
 
 pub(super) use component::{exporter, lane, receiver};
 pub(super) use graph::graph;
 pub(super) use sections::sections;
+pub(super) use tls::files;
 
 /// A table that is checked, and where its problems go.
 struct Site<'a> {

@@ -1,7 +1,7 @@
 //! Checks of the sections that there is one of each.
 
-use super::Site;
-use super::endpoint::{self, Address};
+use super::endpoint::{self, Place};
+use super::{Site, tls};
 use crate::batch::Priority;
 use crate::config::Config;
 use crate::config::problem::Findings;
@@ -26,6 +26,7 @@ pub(in crate::config) fn sections(tree: &Node, config: &Config, findings: &mut F
         let sentence = format!("`endpoint` {problem}");
         site.problem(&["admin", "endpoint"], &[], sentence);
     }
+    tls::server(config.admin.tls.as_ref(), &["admin", "tls"], &mut site);
     site.not_zero(
         config.shutdown.deadline.is_zero(),
         &["shutdown", "deadline"],
@@ -210,8 +211,16 @@ fn header(name: &str, path: &[&str], site: &mut Site<'_>) {
 
 struct Listener {
     name: String,
-    address: Address,
+    place: Place,
     origin: Origin,
+}
+
+impl Listener {
+    /// The receiver that it belongs to, if it is one's.
+    fn receiver(&self) -> Option<&str> {
+        let (receiver, _) = self.name.rsplit_once('.')?;
+        Some(receiver)
+    }
 }
 
 /// Two listeners on one address: the later one in the file is reported.
@@ -222,12 +231,16 @@ fn collisions(tree: &Node, config: &Config, findings: &mut Findings) {
         let earlier = listeners.iter().take(index);
         if let Some(first) = earlier
             .into_iter()
-            .find(|l| l.address.collides(&listener.address))
+            .find(|l| l.place.collides(&listener.place))
         {
-            let sentence = format!(
+            let mut sentence = format!(
                 "{} would listen where {} does: give one of them another port",
                 listener.name, first.name
             );
+            if listener.receiver().is_some() && listener.receiver() == first.receiver() {
+                sentence += ", or both the same `endpoint`, letter by letter, to have both on one \
+                             port";
+            }
             findings.problem(listener.origin.clone(), sentence);
         }
     }
@@ -236,12 +249,12 @@ fn collisions(tree: &Node, config: &Config, findings: &mut Findings) {
 fn listeners(tree: &Node, config: &Config) -> Vec<Listener> {
     let mut listeners = Vec::new();
     let mut add = |path: &[&str], endpoint: &str| {
-        if let (Some(origin), Ok(address)) = (tree.place(path), endpoint::listener(endpoint, 0)) {
+        if let (Some(origin), Ok(place)) = (tree.place(path), endpoint::listener(endpoint, 0)) {
             listeners.push(Listener {
                 name: path
                     .split_last()
                     .map_or(String::new(), |(_, name)| name.join(".")),
-                address,
+                place,
                 origin,
             });
         }
@@ -254,7 +267,9 @@ fn listeners(tree: &Node, config: &Config) -> Vec<Listener> {
         if let Some(grpc) = &otlp.grpc {
             add(&["receivers", name, "grpc", "endpoint"], &grpc.endpoint);
         }
-        if let Some(http) = &otlp.http {
+        if let Some(http) = &otlp.http
+            && !otlp.shares_a_port()
+        {
             add(&["receivers", name, "http", "endpoint"], &http.endpoint);
         }
     }

@@ -93,8 +93,7 @@ impl Client {
             config: config.clone(),
             alpn,
         };
-        let live = Live::open(side, component, register)
-            .map_err(|fault| format!("{component}.tls: {fault}"))?;
+        let live = Live::open(side, component, register).map_err(|fault| fault.to_string())?;
         Ok(Arc::new(Self {
             live,
             server_name: server_name.transpose()?,

@@ -171,6 +171,18 @@ single! {
         "Requests that wait for bytes of the memory budget.";
     HELD_REQUESTS: Kind::Gauge, "otlpd_held_requests" "" []
         "Requests that are held because there is no room for them yet, for whatever reason.";
+    // TLS, where it is used.
+    TLS_CERTIFICATE_EXPIRY: Kind::Gauge,
+        "otlpd_tls_certificate_expiry_seconds" "seconds" ["component"]
+        "Until the certificate that is shown to others expires; below zero since it has. Absent \
+         where none is shown.";
+    TLS_RELOADS: Kind::Counter, "otlpd_tls_reloads" "" ["component", "outcome"]
+        "Times that files of certificates and keys had changed and were read again: success, or \
+         failure (what was read before stays in use).";
+    TLS_FAILED_HANDSHAKES: Kind::Counter, "otlpd_tls_failed_handshakes" "" ["component", "reason"]
+        "Clients that could not be served: timeout, not_tls, nothing_in_common (version, cipher or \
+         protocol), client_certificate (none, expired, of another CA), broken_off (by the client, \
+         which may not trust our certificate) or other.";
     // Tenants: those with limits of their own by name, all the others as one.
     TENANT_ACCEPTED_ITEMS: Kind::Counter, "otlpd_tenant_accepted_items" "" ["tenant", "signal"]
         "Items that were accepted of a tenant.";
