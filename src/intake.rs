@@ -15,6 +15,7 @@ use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout_at};
 
+use crate::auth::Identity;
 use crate::budget::{Budget, Reservation, Unpaid};
 use crate::otlp::Signal;
 use crate::telemetry::metrics::Refusal;
@@ -151,13 +152,19 @@ impl Intake {
         Instant::now() + patience.min(self.door.max_wait)
     }
 
-    /// Who sends a request with these headers, and waits for `timeout`.
-    pub fn caller(&self, headers: &HeaderMap, timeout: Option<Duration>) -> Caller {
+    /// Who sends a request with these headers, and waits for `timeout`; `identity` is what its
+    /// credentials say, where they were asked for.
+    pub fn caller(
+        &self,
+        headers: &HeaderMap,
+        identity: Option<&Identity>,
+        timeout: Option<Duration>,
+    ) -> Caller {
         let tenants = self.door.tenants.as_ref();
         let priorities = self.door.priorities.as_ref();
         Caller {
             deadline: self.deadline(timeout),
-            tenant: tenants.map(|tenants| tenants.of(headers)),
+            tenant: tenants.map(|tenants| tenants.of(headers, identity)),
             priority: priorities.and_then(|priorities| priorities.named_in(headers)),
         }
     }

@@ -123,7 +123,7 @@ async fn start() -> Daemon {
         registry: Arc::clone(&sources.registry),
         _cpu: cpu_tx,
     };
-    tokio::spawn(admin::serve(listener, Arc::new(sources)));
+    tokio::spawn(admin::serve(listener, Arc::new(sources), None));
     daemon
 }
 

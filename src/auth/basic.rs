@@ -92,7 +92,10 @@ impl Users {
 
     /// Looks at all of them, and at both digests of each, whichever it is.
     fn find(&self, name: &Digest, password: &Digest) -> Option<Identity> {
-        let same = self.0.iter().filter(|(n, p, _)| n.is(name) & p.is(password));
+        let same = self
+            .0
+            .iter()
+            .filter(|(n, p, _)| n.is(name) & p.is(password));
         same.map(|(.., identity)| identity.clone()).last()
     }
 }
@@ -107,7 +110,10 @@ mod tests {
         let text = format!("# users\nann:a:b c\n\nbob:{{SHA256}}{hash}\n");
         let users = Users::parse(&text).unwrap();
         let named = |name: &str, password: &str| {
-            users.find(&Digest::of(name.as_bytes()), &Digest::of(password.as_bytes()))
+            users.find(
+                &Digest::of(name.as_bytes()),
+                &Digest::of(password.as_bytes()),
+            )
         };
         assert_eq!(named("ann", "a:b c"), Some(Identity::named("ann")));
         assert_eq!(named("bob", "abc"), Some(Identity::named("bob")));

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use http::HeaderMap;
 
+use super::Identity;
 use super::config::BearerConfig;
 use super::denied::{Denied, Reason, Scheme};
 use super::header::credentials;
 use super::secret::Digest;
 use super::watched::{Source, Watched};
-use super::Identity;
 
 /// The tokens of the configuration, and those of a file.
 #[derive(Debug)]

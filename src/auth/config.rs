@@ -36,10 +36,7 @@ impl AuthConfig {
     ];
 
     /// Reads the table of this type; `None` if there is no such type.
-    pub fn read<'de, D: Deserializer<'de>>(
-        kind: &str,
-        table: D,
-    ) -> Option<Result<Self, D::Error>> {
+    pub fn read<'de, D: Deserializer<'de>>(kind: &str, table: D) -> Option<Result<Self, D::Error>> {
         Some(match kind {
             "bearer" => BearerConfig::deserialize(table).map(Self::Bearer),
             "basic" => BasicConfig::deserialize(table).map(Self::Basic),
@@ -230,10 +227,7 @@ impl CredentialsConfig {
     ];
 
     /// Reads the table of this type; `None` if there is no such type.
-    pub fn read<'de, D: Deserializer<'de>>(
-        kind: &str,
-        table: D,
-    ) -> Option<Result<Self, D::Error>> {
+    pub fn read<'de, D: Deserializer<'de>>(kind: &str, table: D) -> Option<Result<Self, D::Error>> {
         Some(match kind {
             "bearer" => SecretSource::deserialize(table).map(Self::Bearer),
             "basic" => UserConfig::deserialize(table).map(Self::Basic),

@@ -81,7 +81,9 @@ fn token(config: &SecretSource, whose: &str) -> Result<Kind, String> {
     match (&config.token, &config.token_file) {
         (Some(token), _) => {
             let value = bearer(token.expose());
-            Ok(Kind::Fixed(value.map_err(|what| format!("`{whose}.token` {what}"))?))
+            Ok(Kind::Fixed(
+                value.map_err(|what| format!("`{whose}.token` {what}"))?,
+            ))
         }
         (None, Some(path)) => {
             let source = Source {
@@ -100,7 +102,9 @@ fn password(config: &UserConfig, whose: &str) -> Result<Kind, String> {
     match (&config.password, &config.password_file) {
         (Some(password), _) => {
             let value = basic(&user, password.expose());
-            Ok(Kind::Fixed(value.map_err(|what| format!("`{whose}.password` {what}"))?))
+            Ok(Kind::Fixed(
+                value.map_err(|what| format!("`{whose}.password` {what}"))?,
+            ))
         }
         (None, Some(path)) => {
             let source = Source {
@@ -130,7 +134,10 @@ pub(super) fn bearer(token: &str) -> Result<HeaderValue, String> {
 pub(super) fn basic(user: &str, password: &str) -> Result<HeaderValue, String> {
     match password {
         "" => Err("is empty".to_owned()),
-        _ => secret_header(&format!("Basic {}", STANDARD.encode(format!("{user}:{password}")))),
+        _ => secret_header(&format!(
+            "Basic {}",
+            STANDARD.encode(format!("{user}:{password}"))
+        )),
     }
 }
 
@@ -189,7 +196,11 @@ mod tests {
 
     #[test]
     fn what_can_be_no_token_is_told_and_not_shown() {
-        for (token, part) in [(" \n", "is empty"), ("a b", "more than one"), ("a\u{1}b", "no header")] {
+        for (token, part) in [
+            (" \n", "is empty"),
+            ("a b", "more than one"),
+            ("a\u{1}b", "no header"),
+        ] {
             let said = bearer(token).unwrap_err();
             assert!(said.contains(part), "{said}");
         }

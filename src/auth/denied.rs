@@ -132,7 +132,9 @@ impl Denied {
             (Reason::NotAllowed, Scheme::Certificate) => {
                 "the client certificate is valid, but has no name that may send here"
             }
-            (Reason::NotAllowed, _) => "the token is valid, but lacks a claim that is required here",
+            (Reason::NotAllowed, _) => {
+                "the token is valid, but lacks a claim that is required here"
+            }
             (Reason::NoKeys, _) => {
                 "the keys that tokens are verified with can not be had at the moment; try again \
                  later"

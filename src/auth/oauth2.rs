@@ -82,7 +82,9 @@ impl OAuth2 {
                 ClientSecret::File(Watched::open(source, client_secret)?)
             }
             (None, None) => {
-                return Err(format!("{whose} needs `client_secret` or `client_secret_file`"));
+                return Err(format!(
+                    "{whose} needs `client_secret` or `client_secret_file`"
+                ));
             }
         };
         let url = config.token_url.split('?').next().unwrap_or_default();
@@ -104,7 +106,11 @@ impl OAuth2 {
         let mut state = self.state.lock().await;
         let now = Instant::now();
         let is_before = |end: Option<Instant>| end.is_none_or(|end| now < end);
-        if let Some(token) = state.token.as_ref().filter(|token| is_before(token.renew_at)) {
+        if let Some(token) = state
+            .token
+            .as_ref()
+            .filter(|token| is_before(token.renew_at))
+        {
             return Ok(token.value.clone());
         }
         // Somebody has asked in vain while we waited for our turn: that answers us as well.
@@ -123,7 +129,10 @@ impl OAuth2 {
             Err(what) => {
                 let what = format!("no token from {}: {what}", self.url);
                 state.failed = Some((Instant::now(), what.clone()));
-                let still = state.token.as_ref().filter(|token| is_before(token.expires_at));
+                let still = state
+                    .token
+                    .as_ref()
+                    .filter(|token| is_before(token.expires_at));
                 still.map(|token| token.value.clone()).ok_or(what)
             }
         }
@@ -132,7 +141,11 @@ impl OAuth2 {
     /// This token is no good any more, whatever was said of its life.
     pub(super) async fn forget(&self, value: &HeaderValue) {
         let mut state = self.state.lock().await;
-        if state.token.as_ref().is_some_and(|token| token.value == value) {
+        if state
+            .token
+            .as_ref()
+            .is_some_and(|token| token.value == value)
+        {
             state.token = None;
         }
     }
@@ -298,7 +311,10 @@ mod tests {
         for (body, part) in [
             ("hunter2", "no JSON"),
             ("{\"token\":\"hunter2\"}", "no JSON"),
-            ("{\"access_token\":\"hunter2\",\"token_type\":\"mac\"}", "another type"),
+            (
+                "{\"access_token\":\"hunter2\",\"token_type\":\"mac\"}",
+                "another type",
+            ),
             ("{\"access_token\":\"\"}", "is empty"),
         ] {
             let said = read(body.as_bytes(), Instant::now()).err().unwrap();

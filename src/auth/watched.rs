@@ -64,7 +64,9 @@ impl<T: Send + Sync + 'static> Watched<T> {
             tokio::spawn(async move {
                 loop {
                     sleep(interval).await;
-                    let Some(watched) = weak.upgrade() else { return };
+                    let Some(watched) = weak.upgrade() else {
+                        return;
+                    };
                     watched.look().await;
                 }
             });
@@ -125,9 +127,7 @@ pub(super) fn read(path: &Path) -> Result<String, String> {
     let mut text = String::new();
     let read = File::open(path).and_then(|file| file.take(MAX_FILE + 1).read_to_string(&mut text));
     match read {
-        Ok(_) if text.len() as u64 > MAX_FILE => {
-            Err(format!("it is larger than {MAX_FILE} bytes"))
-        }
+        Ok(_) if text.len() as u64 > MAX_FILE => Err(format!("it is larger than {MAX_FILE} bytes")),
         Ok(_) => Ok(text),
         Err(error) => Err(unreadable(&error)),
     }

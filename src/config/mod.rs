@@ -25,6 +25,7 @@ use crate::storage::Key;
 use crate::telemetry::logging::LogConfig;
 use crate::units::{self, ByteSize};
 
+mod auth;
 mod build;
 mod check;
 mod deserialize;

@@ -16,7 +16,10 @@ const LISTS_OF_WORDS: [&str; 2] = ["scope", "scp"];
 impl Required {
     pub(super) fn new(configured: &BTreeMap<String, Values>) -> Self {
         let all = configured.iter();
-        Self(all.map(|(name, Values(v))| (name.clone(), v.clone())).collect())
+        Self(
+            all.map(|(name, Values(v))| (name.clone(), v.clone()))
+                .collect(),
+        )
     }
 
     /// The first claim that is missing or has none of the values.
@@ -48,9 +51,7 @@ fn has_one_of(name: &str, found: &Value, wanted: &[String]) -> bool {
     let is_wanted = |text: &str| wanted.iter().any(|wanted| wanted == text);
     match found {
         Value::Array(items) => items.iter().filter_map(single).any(|text| is_wanted(&text)),
-        Value::String(words) if LISTS_OF_WORDS.contains(&name) => {
-            words.split(' ').any(is_wanted)
-        }
+        Value::String(words) if LISTS_OF_WORDS.contains(&name) => words.split(' ').any(is_wanted),
         found => single(found).is_some_and(|text| is_wanted(&text)),
     }
 }

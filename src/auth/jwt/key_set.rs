@@ -48,9 +48,11 @@ impl KeySet {
         }
         let keys: Vec<Key> = document.keys.into_iter().filter_map(Key::read).collect();
         match keys.is_empty() {
-            true => Err("has no key that signatures could be verified with: RSA, or EC on P-256 \
+            true => Err(
+                "has no key that signatures could be verified with: RSA, or EC on P-256 \
                          or P-384, or OKP on Ed25519"
-                .to_owned()),
+                    .to_owned(),
+            ),
             false => Ok(Self(keys)),
         }
     }

@@ -78,8 +78,8 @@ impl Keys {
                     let set = KeySet::parse(text.as_bytes())?;
                     Ok((text.into_bytes(), set))
                 });
-                let (text, set) = read
-                    .map_err(|what| format!("`{whose}.jwks_file` {}: {what}", path.display()))?;
+                let (text, set) =
+                    read.map_err(|what| format!("`{whose}.jwks_file` {}: {what}", path.display()))?;
                 let last = Last {
                     tried: Some(Instant::now()),
                     text,
@@ -137,7 +137,9 @@ async fn keep_up(shared: std::sync::Weak<Shared>) {
     let (mut pause, longest) = FIRST_PAUSES;
     loop {
         let wait = {
-            let Some(shared) = shared.upgrade() else { return };
+            let Some(shared) = shared.upgrade() else {
+                return;
+            };
             match shared.current() {
                 Some(_) => shared.interval,
                 None => {
@@ -154,7 +156,9 @@ async fn keep_up(shared: std::sync::Weak<Shared>) {
             }
         };
         sleep(wait).await;
-        let Some(shared) = shared.upgrade() else { return };
+        let Some(shared) = shared.upgrade() else {
+            return;
+        };
         if shared.current().is_some() {
             let mut last = shared.last.lock().await;
             shared.read(&mut last).await;
@@ -169,7 +173,8 @@ impl Shared {
     }
 
     fn is_current(&self, known: &Arc<KeySet>) -> bool {
-        self.current().is_some_and(|current| Arc::ptr_eq(&current, known))
+        self.current()
+            .is_some_and(|current| Arc::ptr_eq(&current, known))
     }
 
     /// Reads them if these are the newest and were not read a moment ago; whether they could not
@@ -246,7 +251,10 @@ impl Source {
                 let mut headers = HeaderMap::new();
                 let wanted = HeaderValue::from_static("application/jwk-set+json, application/json");
                 headers.insert(header::ACCEPT, wanted);
-                let answer = fetch.get(headers).await.map_err(|error| error.to_string())?;
+                let answer = fetch
+                    .get(headers)
+                    .await
+                    .map_err(|error| error.to_string())?;
                 match answer.status {
                     StatusCode::OK => Ok(answer.body.to_vec()),
                     status => Err(format!("the answer is HTTP {status}")),

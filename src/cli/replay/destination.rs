@@ -95,6 +95,7 @@ impl DestinationArgs {
         let max_connection_age = Duration::from_secs(300);
         let config = match self.protocol {
             Protocol::Grpc => ExporterConfig::OtlpGrpc(OtlpGrpcConfig {
+                auth: None,
                 endpoint,
                 tls: self.tls.config(),
                 compression,
@@ -102,6 +103,7 @@ impl DestinationArgs {
                 max_connection_age,
             }),
             Protocol::Http => ExporterConfig::OtlpHttp(OtlpHttpConfig {
+                auth: None,
                 endpoint,
                 tls: self.tls.config(),
                 compression,

@@ -1,8 +1,8 @@
 //! Checks of credentials: those that are asked for, and those that are shown. No sentence holds
 //! one.
 
-use super::Site;
 use super::endpoint;
+use super::{Site, tls};
 use crate::auth::{AuthConfig, CredentialsConfig, JwtConfig, OAuth2Config, Secret};
 use crate::config::problem::Findings;
 use crate::config::tree::Node;
@@ -86,6 +86,7 @@ fn jwt(jwt: &JwtConfig, site: &mut Site<'_>) {
     not_both(both, ["jwks_file", "jwks_url"], site);
     if let Some(url) = &jwt.jwks_url {
         self::url(url, "jwks_url", site);
+        tls::client(jwt.tls.as_ref(), url, site);
     }
     site.not_zero(
         jwt.refresh_interval.is_zero(),
@@ -121,9 +122,18 @@ fn jwt(jwt: &JwtConfig, site: &mut Site<'_>) {
     }
 }
 
+/// Whoever is in between must neither read nor replace what is fetched.
 fn url(text: &str, key: &str, site: &mut Site<'_>) {
     if let Err(problem) = endpoint::url(text) {
         site.problem(&[key], &[], format!("`{key}` {problem}"));
+    } else if endpoint::is_exposed(text)
+        && let Some(place) = site.node.place(&[key])
+    {
+        let sentence = format!(
+            "`{key}` is asked in the clear on another machine: whoever is in between can read and \
+             replace the answer; use https://"
+        );
+        site.findings.warning(place, sentence);
     }
 }
 
@@ -174,7 +184,12 @@ pub(in crate::config) fn outgoing(
 
 fn one_secret((secret, file): (&Option<Secret>, bool), keys: [&str; 2], site: &mut Site<'_>) {
     let [key, _] = keys;
-    needs_one(secret.is_none() && !file, keys, "there is nothing to show", site);
+    needs_one(
+        secret.is_none() && !file,
+        keys,
+        "there is nothing to show",
+        site,
+    );
     not_both(secret.is_some() && file, keys, site);
     if let Some(secret) = secret {
         let text = secret.expose();
@@ -190,6 +205,7 @@ fn oauth2(config: &OAuth2Config, site: &mut Site<'_>) {
     let given = (&config.client_secret, config.client_secret_file.is_some());
     one_secret(given, ["client_secret", "client_secret_file"], site);
     url(&config.token_url, "token_url", site);
+    tls::client(config.tls.as_ref(), &config.token_url, site);
     let sentence = "`client_id` is empty";
     site.forbid(config.client_id.is_empty(), &["client_id"], sentence);
     site.not_zero(
@@ -219,7 +235,7 @@ pub(in crate::config) fn shown(exporter: &ExporterConfig, node: &Node, findings:
         }
     }
     if let Some(place) = node.place(&["endpoint"])
-        && endpoint::is_in_the_clear(endpoint)
+        && endpoint::is_exposed(endpoint)
     {
         let sentence = "credentials are sent in the clear to another machine: use https://";
         findings.warning(place, sentence);

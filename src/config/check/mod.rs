@@ -4,6 +4,7 @@
 use super::problem::Findings;
 use super::tree::Node;
 
+mod auth;
 mod component;
 mod endpoint;
 mod graph;
@@ -11,6 +12,7 @@ mod sections;
 mod shared;
 mod tls;
 
+pub(super) use auth::{certificates, incoming, outgoing, shown};
 pub(super) use component::{exporter, lane, receiver};
 pub(super) use graph::graph;
 pub(super) use sections::sections;

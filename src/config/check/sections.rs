@@ -2,6 +2,8 @@
 
 use super::endpoint::{self, Place};
 use super::{Site, tls};
+use crate::admin::AdminConfig;
+use crate::auth::AuthConfig;
 use crate::batch::Priority;
 use crate::config::Config;
 use crate::config::problem::Findings;
@@ -27,6 +29,7 @@ pub(in crate::config) fn sections(tree: &Node, config: &Config, findings: &mut F
         site.problem(&["admin", "endpoint"], &[], sentence);
     }
     tls::server(config.admin.tls.as_ref(), &["admin", "tls"], &mut site);
+    admin(&config.admin, &mut site);
     site.not_zero(
         config.shutdown.deadline.is_zero(),
         &["shutdown", "deadline"],
@@ -37,6 +40,32 @@ pub(in crate::config) fn sections(tree: &Node, config: &Config, findings: &mut F
     tenants(config, &mut site);
     priority(config, &mut site);
     collisions(tree, config, findings);
+}
+
+/// Whoever reaches the admin listener reads everything there.
+fn admin(admin: &AdminConfig, site: &mut Site<'_>) {
+    let is_open = admin.auth.is_none() && !admin.allow_unauthenticated;
+    let place = endpoint::listener(&admin.endpoint, 13133);
+    if admin.enabled && is_open && place.is_ok_and(|place| !place.is_local()) {
+        site.problem(
+            &["admin", "endpoint"],
+            &[&["admin", "auth"], &["admin", "allow_unauthenticated"]],
+            "other machines can reach this address, and would read /status and /metrics without \
+             being asked who they are: say who may in [admin.auth], or \
+             `allow_unauthenticated = true` on a network that you trust, or listen on \
+             127.0.0.1:13133",
+        );
+    }
+    if let Some(AuthConfig::Mtls(_)) = &admin.auth
+        && admin
+            .tls
+            .as_ref()
+            .is_none_or(|tls| tls.client_ca_file.is_none())
+    {
+        let sentence = "certificates are asked for in the TLS handshake: give [admin] `tls` with \
+                        `client_ca_file`";
+        site.problem(&["admin"], &[], sentence);
+    }
 }
 
 /// What is to be on disk needs a folder, and success can mean `stored` only where all is.

@@ -14,9 +14,12 @@ use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::body::{Joined, ReadError, in_time, next_data};
+use super::guard::Guard;
 use super::refusal::Failed;
+use crate::auth::Identity;
 use crate::intake::{self, Accepted, Caller, Intake, Refused};
 use crate::net::compression::{self, Encoding};
+use crate::net::peer::Peer;
 use crate::otlp::Signal;
 use crate::otlp::response;
 use crate::otlp::status::{GrpcCode, Status, grpc_trailers, parse_grpc_timeout};
@@ -26,6 +29,8 @@ use crate::telemetry::metrics::{Fault, ReceiverMetrics};
 pub(super) struct Grpc {
     /// The door.
     pub(super) intake: Intake,
+    /// Who is let in.
+    pub(super) guard: Guard,
     /// The largest message, uncompressed, in bytes.
     pub(super) limit: usize,
     /// What is counted.
@@ -39,10 +44,11 @@ const READ_TIMEOUT: Duration = Duration::from_secs(60);
 const ACCEPTED: HeaderValue = HeaderValue::from_static("identity,gzip,zstd");
 
 impl Grpc {
-    /// Answers one call.
+    /// Answers one call of this peer.
     pub(super) async fn serve(
         self: Arc<Self>,
         request: Request<Incoming>,
+        peer: Peer,
     ) -> Result<Response<Answer>, Infallible> {
         let began = Instant::now();
         let response = match not_grpc(&request) {
@@ -50,18 +56,19 @@ impl Grpc {
                 self.metrics.faulty(fault);
                 response
             }
-            None => self.call(request).await,
+            None => self.call(request, &peer).await,
         };
         self.metrics.took(began.elapsed());
         Ok(response)
     }
 
-    async fn call(&self, request: Request<Incoming>) -> Response<Answer> {
+    async fn call(&self, request: Request<Incoming>, peer: &Peer) -> Response<Answer> {
         let signal = Signal::from_grpc_path(request.uri().path())
             .filter(|signal| self.intake.takes(*signal));
-        let outcome = match signal {
-            Some(signal) => self.take(signal, request).await,
-            None => Err(unserved(request.uri().path())),
+        let outcome = match (self.guard.pass(request.headers(), peer).await, signal) {
+            (Err(denied), _) => Err(denied),
+            (Ok(identity), Some(signal)) => self.take(signal, request, identity).await,
+            (Ok(_), None) => Err(unserved(request.uri().path())),
         };
         match (signal, outcome) {
             (Some(signal), Ok(accepted)) => {
@@ -77,13 +84,20 @@ impl Grpc {
         }
     }
 
-    async fn take(&self, signal: Signal, request: Request<Incoming>) -> Result<Accepted, Failed> {
+    async fn take(
+        &self,
+        signal: Signal,
+        request: Request<Incoming>,
+        identity: Option<Identity>,
+    ) -> Result<Accepted, Failed> {
         let encoding = encoding(request.headers())?;
         let patience = request
             .headers()
             .get("grpc-timeout")
             .and_then(parse_grpc_timeout);
-        let caller = self.intake.caller(request.headers(), patience);
+        let caller = self
+            .intake
+            .caller(request.headers(), identity.as_ref(), patience);
         let request = self
             .read(signal, request.into_body(), encoding, caller)
             .await?;

@@ -13,9 +13,12 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, timeout};
 
 use super::body::{Joined, ReadError, in_time, next_data};
+use super::guard::Guard;
 use super::refusal::Failed;
+use crate::auth::Identity;
 use crate::intake::{self, Accepted, Admission, Caller, Intake, Refused};
 use crate::net::compression::{self, Encoding, Unsupported};
+use crate::net::peer::Peer;
 use crate::otlp::Signal;
 use crate::otlp::response;
 use crate::otlp::status::{GrpcCode, Status, retry_after_header};
@@ -25,6 +28,8 @@ use crate::telemetry::metrics::{Fault, ReceiverMetrics};
 pub(super) struct Http {
     /// The door.
     pub(super) intake: Intake,
+    /// Who is let in.
+    pub(super) guard: Guard,
     /// The largest body, as it comes and uncompressed, in bytes.
     pub(super) limit: usize,
     /// The longest that a client may take to send its body, once it is let in.
@@ -38,6 +43,9 @@ pub(super) struct Http {
 /// connection, and the answer would be lost with it.
 const DRAIN: (Duration, usize) = (Duration::from_secs(10), 256 << 20);
 
+/// The same for one that was not let in, and is nobody to do much for.
+const DRAIN_DENIED: (Duration, usize) = (Duration::from_secs(2), 4 << 20);
+
 /// What a body of undeclared length is paid for at a time, in bytes.
 const STEP: usize = 64 << 10;
 
@@ -45,17 +53,25 @@ const PROTOBUF: &str = "application/x-protobuf";
 const JSON: &str = "application/json";
 
 impl Http {
-    /// Answers one request.
+    /// Answers one request of this peer.
     pub(super) async fn serve(
         self: Arc<Self>,
         request: Request<Incoming>,
+        peer: Peer,
     ) -> Result<Response<Full<Bytes>>, Infallible> {
         let began = Instant::now();
         let json = media_type(request.headers()).is_some_and(|kind| kind == JSON);
         let signal = Signal::from_http_path(path(request.uri().path()))
             .filter(|signal| self.intake.takes(*signal));
         let (head, mut body) = request.into_parts();
-        let response = match self.take(signal, &head, &mut body).await {
+        let outcome = match self.guard.pass(&head.headers, &peer).await {
+            Ok(identity) => {
+                let identity = identity.as_ref();
+                self.take(signal, &head, &mut body, identity).await
+            }
+            Err(denied) => Err(denied),
+        };
+        let response = match outcome {
             Ok(accepted) => {
                 if let Some(signal) = signal {
                     self.metrics
@@ -66,7 +82,12 @@ impl Http {
             Err(failed) => {
                 failed.count(&self.metrics, signal);
                 if is_worth_draining(&head, &body) {
-                    tokio::spawn(drain(body));
+                    let bounds = if failed.is_denied() {
+                        DRAIN_DENIED
+                    } else {
+                        DRAIN
+                    };
+                    tokio::spawn(drain(body, bounds));
                 }
                 failure(&failed, json)
             }
@@ -80,9 +101,10 @@ impl Http {
         signal: Option<Signal>,
         head: &request::Parts,
         body: &mut Incoming,
+        identity: Option<&Identity>,
     ) -> Result<Accepted, Failed> {
         let (signal, encoding) = look(signal, head)?;
-        let caller = self.intake.caller(&head.headers, None);
+        let caller = self.intake.caller(&head.headers, identity, None);
         let read = self.read(signal, body, encoding, caller);
         let request = read.await?;
         let wire = request.body.len();
@@ -210,8 +232,7 @@ fn is_worth_draining(head: &request::Parts, body: &Incoming) -> bool {
 }
 
 /// Reads a body that nobody wants.
-async fn drain(mut body: Incoming) {
-    let (time, bytes) = DRAIN;
+async fn drain(mut body: Incoming, (time, bytes): (Duration, usize)) {
     let read = async {
         let mut left = bytes;
         while let Ok(Some(chunk)) = next_data(&mut body).await {

@@ -13,8 +13,10 @@ use hyper_util::server::conn::auto::Builder;
 
 use super::connection::{Windows, http1, http2, limits};
 use super::grpc::Grpc;
+use super::guard::Guard;
 use super::http::Http;
 use super::{GrpcConfig, HttpConfig, OtlpConfig};
+use crate::auth::Authenticator;
 use crate::intake::Intake;
 use crate::net::inherited::Sockets;
 use crate::net::listen::{Kept, Listener, SocketMode};
@@ -28,6 +30,7 @@ pub struct Listeners {
     grpc: Option<(Listener, GrpcConfig, ReceiverMetrics)>,
     /// Without a listener of its own where it has the one of gRPC.
     http: Option<(Option<Listener>, HttpConfig, ReceiverMetrics)>,
+    guard: Guard,
 }
 
 /// What listeners are opened with.
@@ -51,9 +54,15 @@ impl Listeners {
         config: &OtlpConfig,
         ground: &mut Ground<'_>,
     ) -> Result<Self, String> {
+        let component = format!("receivers.{name}");
+        let guard = config
+            .auth
+            .as_ref()
+            .map(|auth| Authenticator::open(auth, &component, ground.tls));
         let mut listeners = Self {
             grpc: None,
             http: None,
+            guard: Guard(guard.transpose()?),
         };
         let shares = config.shares_a_port();
         if let Some(grpc) = &config.grpc {
@@ -103,11 +112,13 @@ impl Listeners {
     /// Serves them until the drain begins and their connections are done.
     pub async fn serve(self, intake: Intake, drain: Drain) {
         let windows = Windows::new(&intake.budget);
+        let guard = self.guard;
         let grpc = self.grpc.map(|(listener, config, metrics)| {
             let limit = config.max_recv_msg_size.as_usize();
             let intake = intake.clone();
             let grpc = Grpc {
                 intake,
+                guard: guard.clone(),
                 limit,
                 metrics,
             };
@@ -116,6 +127,7 @@ impl Listeners {
         let http = self.http.map(|(listener, config, metrics)| {
             let http = Http {
                 intake,
+                guard,
                 limit: config.max_request_body_size.as_usize(),
                 read_timeout: config.read_timeout,
                 metrics,
@@ -195,7 +207,7 @@ async fn serve_grpc(
 ) {
     let Side { config, service } = side;
     let limits = limits(&config.keepalive, PATIENCE, &windows);
-    serve(listener, limits, drain, move |_peer, traffic| {
+    serve(listener, limits, drain, move |peer, traffic| {
         let window = windows.open();
         let mut builder = Builder::new(TokioExecutor::new()).http2_only();
         let streams = config.max_concurrent_streams;
@@ -205,7 +217,7 @@ async fn serve_grpc(
         let service = service_fn(move |request| {
             // As long as the connection lives, its window is paid for.
             let _held = &held;
-            traffic.during(Arc::clone(&grpc).serve(request))
+            traffic.during(Arc::clone(&grpc).serve(request, peer.clone()))
         });
         (builder, service)
     })
@@ -220,7 +232,7 @@ async fn serve_http(
 ) {
     let Side { config, service } = side;
     let limits = limits(&config.keepalive, config.read_header_timeout, &windows);
-    serve(listener, limits, drain, move |_peer, traffic| {
+    serve(listener, limits, drain, move |peer, traffic| {
         let window = windows.open();
         let mut builder = Builder::new(TokioExecutor::new());
         http2(&mut builder, &window, HTTP_STREAMS, &config.keepalive);
@@ -229,7 +241,7 @@ async fn serve_http(
         let http = Arc::clone(&service);
         let service = service_fn(move |request| {
             let _held = &held;
-            traffic.during(Arc::clone(&http).serve(request))
+            traffic.during(Arc::clone(&http).serve(request, peer.clone()))
         });
         (builder, service)
     })
@@ -250,7 +262,7 @@ async fn serve_both(
         &windows,
     );
     let streams = grpc.config.max_concurrent_streams;
-    serve(listener, limits, drain, move |_peer, traffic| {
+    serve(listener, limits, drain, move |peer, traffic| {
         let window = windows.open();
         let mut builder = Builder::new(TokioExecutor::new());
         http2(&mut builder, &window, streams, &http.config.keepalive);
@@ -260,10 +272,14 @@ async fn serve_both(
         let service = service_fn(move |request: Request<Incoming>| {
             let _held = &held;
             let (grpc, http) = (Arc::clone(&grpc), Arc::clone(&http));
+            let peer = peer.clone();
             traffic.during(async move {
                 match is_grpc(&request) {
-                    true => grpc.serve(request).await.map(|a| a.map(Either::Left)),
-                    false => http.serve(request).await.map(|a| a.map(Either::Right)),
+                    true => grpc.serve(request, peer).await.map(|a| a.map(Either::Left)),
+                    false => http
+                        .serve(request, peer)
+                        .await
+                        .map(|a| a.map(Either::Right)),
                 }
             })
         });

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::auth::AuthConfig;
 use crate::net::listen::SocketMode;
 use crate::net::tls::ServerTlsConfig;
 use crate::otlp::walk::Validation;
@@ -12,6 +13,7 @@ use crate::units::{self, ByteSize};
 mod body;
 mod connection;
 mod grpc;
+mod guard;
 mod http;
 pub mod listen;
 mod refusal;
@@ -26,6 +28,9 @@ pub struct OtlpConfig {
     pub http: Option<HttpConfig>,
     /// How far the walk at the door goes.
     pub validation: ValidationConfig,
+    /// Who is let in, on every listener; everybody if absent. Read apart.
+    #[serde(skip)]
+    pub auth: Option<AuthConfig>,
 }
 
 impl OtlpConfig {
