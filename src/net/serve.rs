@@ -149,7 +149,8 @@ const SHORT_GRACE: Duration = Duration::from_secs(1);
 /// its way would be lost with the connection. One that is alive answers HTTP/2's goodbye at once.
 const LONG_GRACE: Duration = Duration::from_secs(3);
 
-/// How long an idle HTTP/1.1 connection has for one more request when we stop.
+/// How long an idle HTTP/1.1 connection has for one more request when we stop, and a client for the
+/// rest of its handshake.
 const LAST_CHANCE: Duration = Duration::from_secs(2);
 
 /// The places for connections on one listener.
@@ -245,7 +246,10 @@ where
     let given_up = async {
         tokio::select! {
             () = stay.places.asked_of_stranger() => {}
-            () = stay.drain.over() => {}
+            _ = stay.drain.begun() => tokio::select! {
+                () = sleep(LAST_CHANCE) => {}
+                () = stay.drain.over() => {}
+            },
         }
     };
     let greeted = tokio::select! {

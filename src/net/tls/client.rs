@@ -5,11 +5,9 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore};
-use rustls::{InvalidMessage, SignatureScheme};
+use rustls::client::danger::ServerCertVerifier;
+use rustls::pki_types::ServerName;
+use rustls::{CertificateError, ClientConfig, Error, InvalidMessage, RootCertStore};
 use tokio::time::timeout;
 use tokio_rustls::{TlsConnector, TlsStream};
 
@@ -19,6 +17,7 @@ use super::leaf::Leaf;
 use super::live::{Live, Material};
 use super::provider;
 use super::record::Register;
+use super::verify::{Anybody, Servers};
 use crate::net::stream::{ReadAhead, Socket, Stream};
 
 /// The protocols that are spoken within TLS.
@@ -149,10 +148,16 @@ fn explained(error: io::Error) -> io::Error {
         Some(Error::InvalidCertificate(
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
         )) => "dial it by a name that it has, or say which in `server_name_override`",
+        Some(Error::InvalidCertificate(CertificateError::Other(_))) => {
+            "a certificate that is signed by itself is believed where `ca_file` holds it"
+        }
         Some(Error::InvalidMessage(InvalidMessage::InvalidContentType)) => {
             "the server does not speak TLS here: use http://, or another port"
         }
         Some(Error::NoApplicationProtocol) => "the server does not speak HTTP here",
+        None if error.kind() == io::ErrorKind::UnexpectedEof => {
+            "the server hung up: does it speak TLS here?"
+        }
         Some(_) | None => return io::Error::new(error.kind(), format!("TLS: {error}")),
     };
     io::Error::new(error.kind(), format!("TLS: {error}; {advice}"))
@@ -174,15 +179,10 @@ impl Material for Side {
         let builder = ClientConfig::builder_with_provider(provider())
             .with_protocol_versions(self.config.min_version.versions())
             .map_err(|error| Fault::new("min_version", Path::new(""), error.to_string()))?;
-        let builder = if self.config.insecure_skip_verify {
-            builder
-                .dangerous()
-                .with_custom_certificate_verifier(Arc::new(Anybody::default()))
-        } else if contents.has("ca_file") {
-            builder.with_root_certificates(contents.roots("ca_file")?)
-        } else {
-            builder.with_root_certificates(system_roots()?)
-        };
+        let verifier = self.verifier(contents)?;
+        let builder = builder
+            .dangerous()
+            .with_custom_certificate_verifier(verifier);
         let (mut client, leaf) = if contents.has("cert_file") || contents.has("key_file") {
             let chain = contents.certificates("cert_file")?;
             let key = contents.private_key("key_file")?;
@@ -196,6 +196,24 @@ impl Material for Side {
         };
         client.alpn_protocols = self.alpn.protocols();
         Ok((client, leaf))
+    }
+}
+
+impl Side {
+    fn verifier(&self, contents: &Contents) -> Result<Arc<dyn ServerCertVerifier>, Fault> {
+        if self.config.insecure_skip_verify {
+            return Ok(Arc::new(Anybody::default()));
+        }
+        let (roots, listed) = match contents.has("ca_file") {
+            true => (
+                Arc::new(contents.roots("ca_file")?),
+                contents.certificates("ca_file")?,
+            ),
+            false => (system_roots()?, Vec::new()),
+        };
+        let servers = Servers::new(roots, listed);
+        let servers = servers.map_err(|error| contents.unusable("ca_file", &error))?;
+        Ok(Arc::new(servers))
     }
 }
 
@@ -215,50 +233,5 @@ fn system_roots() -> Result<Arc<RootCertStore>, Fault> {
             Path::new(""),
             "is needed here: this system has no CAs of its own (package ca-certificates)",
         )),
-    }
-}
-
-/// Believes everybody, as `insecure_skip_verify` says.
-#[derive(Debug)]
-struct Anybody(WebPkiSupportedAlgorithms);
-
-impl Default for Anybody {
-    fn default() -> Self {
-        Self(provider().signature_verification_algorithms)
-    }
-}
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, certificate, signature, &self.0)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signature, &self.0)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_schemes()
     }
 }

@@ -145,6 +145,13 @@ impl Contents {
         })
     }
 
+    /// The fault of CAs by which nobody could be believed.
+    pub(super) fn unusable(&self, key: &'static str, error: &dyn fmt::Display) -> Fault {
+        let file = self.bytes(key).map(|(file, _)| file);
+        let what = format!("can not be used: {error}");
+        Fault::new(key, file.unwrap_or(Path::new("")), what)
+    }
+
     /// The fault of a certificate and key that are no pair, or not usable.
     pub(super) fn mismatch(&self, error: &rustls::Error) -> Fault {
         let file = self.bytes("key_file").map(|(file, _)| file);

@@ -7,6 +7,7 @@ mod leaf;
 mod live;
 mod record;
 mod server;
+mod verify;
 
 use std::sync::Arc;
 

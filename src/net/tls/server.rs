@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::server::NoServerSessionStorage;
 use rustls::{AlertDescription, Error, ServerConfig};
 use tokio::time::timeout;
 use tokio_rustls::{TlsAcceptor, TlsStream};
@@ -14,6 +14,7 @@ use super::files::{Contents, Fault};
 use super::leaf::Leaf;
 use super::live::{Live, Material};
 use super::record::{HandshakeFailure, Register};
+use super::verify::Clients;
 use super::{Alpn, provider};
 use crate::net::stream::{ReadAhead, Socket, Stream};
 
@@ -126,13 +127,10 @@ impl Material for Side {
             false => builder.with_no_client_auth(),
             true => {
                 let roots = Arc::new(contents.roots("client_ca_file")?);
-                let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider());
-                let verifier = verifier.build().map_err(|error| {
-                    let what = format!("can not be used: {error}");
-                    let file = self.config.client_ca_file.as_deref();
-                    Fault::new("client_ca_file", file.unwrap_or("".as_ref()), what)
-                })?;
-                builder.with_client_cert_verifier(verifier)
+                let listed = contents.certificates("client_ca_file")?;
+                let clients = Clients::new(roots, listed)
+                    .map_err(|error| contents.unusable("client_ca_file", &error))?;
+                builder.with_client_cert_verifier(Arc::new(clients))
             }
         };
         let mut server = builder
