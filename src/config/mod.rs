@@ -34,6 +34,7 @@ mod load;
 mod not_yet;
 mod overrides;
 mod problem;
+mod secrets;
 mod substitute;
 mod suggest;
 pub mod summary;
