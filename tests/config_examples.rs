@@ -246,7 +246,10 @@ fn the_reference_names_the_keys_of_every_type_of_auth() {
     let incoming = AuthConfig::TYPES.map(|(kind, _)| ("receivers.apps.auth", kind));
     let outgoing = CredentialsConfig::TYPES.map(|(kind, _)| ("exporters.backend.auth", kind));
     for (table, kind) in incoming.into_iter().chain(outgoing) {
-        assert!(text.contains(&format!("type = \"{kind}\"")), "{table} {kind}");
+        assert!(
+            text.contains(&format!("type = \"{kind}\"")),
+            "{table} {kind}"
+        );
         let said = format!("{REQUIRED}\n[{table}]\ntype = \"{kind}\"\nno_such_key = 1\n");
         let said = load_text(&said, &[]).unwrap_err().to_string();
         let (_, keys) = said.split_once("its keys are ").unwrap();

@@ -60,7 +60,7 @@ impl Basic {
 
 /// Users: the digests of name and password, and the name.
 #[derive(Debug, Default)]
-struct Users(Vec<(Digest, Digest, Identity)>);
+pub(super) struct Users(Vec<(Digest, Digest, Identity)>);
 
 /// Before the SHA-256 of a password that does not stand there itself.
 const HASHED: &str = "{SHA256}";
@@ -68,7 +68,7 @@ const HASHED: &str = "{SHA256}";
 impl Users {
     /// One user a line, `NAME:PASSWORD` or `NAME:{SHA256}HEX`; empty lines, and those that begin
     /// with `#`, are passed over.
-    fn parse(text: &str) -> Result<Self, String> {
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
         let mut users = Vec::new();
         for (index, line) in text.lines().enumerate() {
             let line = line.trim_end_matches('\r');

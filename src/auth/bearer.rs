@@ -44,12 +44,12 @@ impl Bearer {
 
 /// Tokens, by their digests, with their names.
 #[derive(Debug, Default)]
-struct Tokens(Vec<(Digest, Identity)>);
+pub(super) struct Tokens(Vec<(Digest, Identity)>);
 
 impl Tokens {
     /// One token a line, with a name before it or not; empty lines, and those that begin with
     /// `#`, are passed over.
-    fn parse(text: &str) -> Result<Self, String> {
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
         let lines = text.lines().map(str::trim);
         Self::read(lines.filter(|line| !line.is_empty() && !line.starts_with('#')))
     }

@@ -18,6 +18,7 @@ mod certificate;
 mod config;
 mod credentials;
 mod denied;
+mod files;
 mod header;
 mod jwt;
 mod oauth2;
@@ -30,6 +31,7 @@ pub use config::{
 };
 pub use credentials::Credentials;
 pub use denied::{Denied, Outcome, Reason};
+pub use files::FileFault;
 pub use secret::Secret;
 
 /// Who sends a request, as its credentials say.

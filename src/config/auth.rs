@@ -4,41 +4,56 @@
 use super::build::{no_such_type, read, take_type};
 use super::check;
 use super::problem::Findings;
-use super::tree::Node;
+use super::tree::{Entry, Node};
 use crate::auth::{AuthConfig, CredentialsConfig};
 
-/// The table `auth` of a receiver or of the admin listener, if there is one; with the node, for
-/// checks of what else stands around it.
-pub(super) fn incoming(
-    around: &mut Node,
-    name: &str,
-    findings: &mut Findings,
-) -> Option<(AuthConfig, Node)> {
-    let (mut node, name) = take(around, name)?;
-    let kind = take_type(&mut node, &name, &AuthConfig::TYPES, findings)?;
-    let config = read(&mut node, &name, &["type"], findings, |table| {
-        AuthConfig::read(&kind, table).unwrap_or_else(|| Err(no_such_type()))
-    })?;
-    check::incoming(&config, &node, findings);
-    Some((config, node))
-}
+/// The key of these tables.
+pub(super) const KEY: &str = "auth";
 
-/// The table `auth` of an exporter, if there is one.
-pub(super) fn outgoing(
-    around: &mut Node,
-    name: &str,
-    findings: &mut Findings,
-) -> Option<(CredentialsConfig, Node)> {
-    let (mut node, name) = take(around, name)?;
-    let kind = take_type(&mut node, &name, &CredentialsConfig::TYPES, findings)?;
-    let config = read(&mut node, &name, &["type"], findings, |table| {
-        CredentialsConfig::read(&kind, table).unwrap_or_else(|| Err(no_such_type()))
-    })?;
-    check::outgoing(&config, &node, findings);
-    Some((config, node))
-}
+/// A table `auth`, taken out of the one around it while that is read.
+pub(super) struct Aside(Option<Entry>);
 
-fn take(around: &mut Node, name: &str) -> Option<(Node, String)> {
-    let entry = around.table_mut()?.entries.remove("auth")?;
-    Some((entry.node, format!("{name}.auth")))
+impl Aside {
+    pub(super) fn take(around: &mut Node) -> Self {
+        let table = around.table_mut();
+        Self(table.and_then(|table| table.entries.remove(KEY)))
+    }
+
+    /// Puts it back, for checks of what stands where.
+    pub(super) fn put_back(self, around: &mut Node) {
+        if let (Some(entry), Some(table)) = (self.0, around.table_mut()) {
+            table.entries.insert(KEY.to_owned(), entry);
+        }
+    }
+
+    /// Who is let in, where it says so; `name` is what the table around it is called.
+    pub(super) fn incoming(&mut self, name: &str, findings: &mut Findings) -> Option<AuthConfig> {
+        let (node, name) = self.named(name)?;
+        let kind = take_type(node, &name, &AuthConfig::TYPES, findings)?;
+        let config = read(node, &name, &["type"], findings, |table| {
+            AuthConfig::read(&kind, table).unwrap_or_else(|| Err(no_such_type()))
+        })?;
+        check::incoming(&config, node, findings);
+        Some(config)
+    }
+
+    /// What is shown to a destination, where it says so.
+    pub(super) fn outgoing(
+        &mut self,
+        name: &str,
+        findings: &mut Findings,
+    ) -> Option<CredentialsConfig> {
+        let (node, name) = self.named(name)?;
+        let kind = take_type(node, &name, &CredentialsConfig::TYPES, findings)?;
+        let config = read(node, &name, &["type"], findings, |table| {
+            CredentialsConfig::read(&kind, table).unwrap_or_else(|| Err(no_such_type()))
+        })?;
+        check::outgoing(&config, node, findings);
+        Some(config)
+    }
+
+    fn named(&mut self, name: &str) -> Option<(&mut Node, String)> {
+        let entry = self.0.as_mut()?;
+        Some((&mut entry.node, format!("{name}.{KEY}")))
+    }
 }

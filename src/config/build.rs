@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use super::auth::Aside;
 use super::deserialize::NodeDeserializer;
 use super::fault::{Fault, FaultKind};
 use super::problem::Findings;
@@ -89,12 +90,14 @@ fn admin(tree: &mut Node, findings: &mut Findings) -> AdminConfig {
     let Some(node) = child(tree, "admin") else {
         return AdminConfig::default();
     };
-    let auth = auth::incoming(node, "admin", findings);
-    let read = read(node, "admin", &["auth"], findings, |table| {
+    let mut aside = Aside::take(node);
+    let auth = aside.incoming("admin", findings);
+    let read = read(node, "admin", &[auth::KEY], findings, |table| {
         AdminConfig::deserialize(table)
     });
+    aside.put_back(node);
     AdminConfig {
-        auth: auth.map(|(auth, _)| auth),
+        auth,
         ..read.unwrap_or_default()
     }
 }
@@ -132,13 +135,16 @@ fn named<T>(
 
 fn receiver(node: &mut Node, name: &str, findings: &mut Findings) -> Option<ReceiverConfig> {
     let kind = take_type(node, name, &ReceiverConfig::TYPES, findings)?;
-    let auth = auth::incoming(node, name, findings);
-    let mut config = read(node, name, &["type", "auth"], findings, |table| {
+    let mut aside = Aside::take(node);
+    let auth = aside.incoming(name, findings);
+    let config = read(node, name, &["type", auth::KEY], findings, |table| {
         ReceiverConfig::read(&kind, table).unwrap_or_else(|| Err(no_such_type()))
-    })?;
+    });
+    aside.put_back(node);
+    let mut config = config?;
     check::receiver(&config, node, findings);
-    if let Some((auth, node)) = auth {
-        check::certificates(&auth, &config, &node, findings);
+    if let Some(auth) = auth {
+        check::certificates(&auth, &config, node, findings);
         config.set_auth(auth);
     }
     Some(config)
@@ -158,13 +164,20 @@ fn exporter(node: &mut Node, name: &str, findings: &mut Findings) -> Option<Expo
     beside.extend(LaneConfig::KEYS);
     let kind = kind?;
     let takes_auth = ExporterConfig::takes_auth(&kind);
-    let auth = takes_auth.then(|| auth::outgoing(node, name, findings));
-    beside.extend(takes_auth.then_some("auth"));
-    let mut kind = read(node, name, &beside, findings, |table| {
+    beside.extend(takes_auth.then_some(auth::KEY));
+    let mut aside = takes_auth.then(|| Aside::take(node));
+    let auth = aside
+        .as_mut()
+        .and_then(|aside| aside.outgoing(name, findings));
+    let kind = read(node, name, &beside, findings, |table| {
         ExporterConfig::read(&kind, table).unwrap_or_else(|| Err(no_such_type()))
-    })?;
+    });
+    if let Some(aside) = aside {
+        aside.put_back(node);
+    }
+    let mut kind = kind?;
     check::exporter(&kind, node, findings);
-    if let Some((auth, _)) = auth.flatten() {
+    if let Some(auth) = auth {
         check::shown(&kind, node, findings);
         kind.set_auth(auth);
     }

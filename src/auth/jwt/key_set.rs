@@ -22,7 +22,7 @@ pub(super) struct Key {
 
 /// Public keys.
 #[derive(Debug)]
-pub(super) struct KeySet(Vec<Key>);
+pub(in crate::auth) struct KeySet(Vec<Key>);
 
 #[derive(Deserialize)]
 struct Document {
@@ -35,7 +35,7 @@ impl KeySet {
     ///
     /// # Errors
     /// What is wrong with it, without any of its content.
-    pub(super) fn parse(text: &[u8]) -> Result<Self, String> {
+    pub(in crate::auth) fn parse(text: &[u8]) -> Result<Self, String> {
         let document: Document = serde_json::from_slice(text).map_err(|error| {
             format!(
                 "is no JWKS (wants {{\"keys\": [...]}}): line {}, column {}",

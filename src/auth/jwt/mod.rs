@@ -5,7 +5,8 @@ use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, Header, Validation, decode, decode_header};
 use serde_json::{Map, Value};
 
-use self::key_set::{Key, KeySet};
+use self::key_set::Key;
+pub(super) use self::key_set::KeySet;
 use self::keys::{Keys, Renewal};
 use super::Identity;
 use super::config::JwtConfig;

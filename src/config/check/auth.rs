@@ -3,7 +3,8 @@
 
 use super::endpoint;
 use super::{Site, tls};
-use crate::auth::{AuthConfig, CredentialsConfig, JwtConfig, OAuth2Config, Secret};
+use crate::auth::{AuthConfig, CredentialsConfig, FileFault, JwtConfig, OAuth2Config, Secret};
+use crate::config::Config;
 use crate::config::problem::Findings;
 use crate::config::tree::Node;
 use crate::exporters::ExporterConfig;
@@ -155,9 +156,49 @@ pub(in crate::config) fn certificates(
                 "certificates are asked for in the TLS handshake: give the {listener} listener \
                  `tls` with `client_ca_file`"
             );
-            Site { node, findings }.problem(&[], &[], sentence);
+            Site { node, findings }.problem(&["auth"], &[], sentence);
         }
     }
+}
+
+/// Reads the files that every `auth` names, and says what is wrong with them.
+pub(super) fn files(config: &Config, site: &mut Site<'_>) {
+    if let Some(auth) = &config.admin.auth {
+        report(auth.check_file(), &["admin", "auth"], site);
+    }
+    for (name, receiver) in &config.receivers {
+        let ReceiverConfig::Otlp(otlp) = receiver;
+        if let Some(auth) = &otlp.auth {
+            report(auth.check_file(), &["receivers", name, "auth"], site);
+        }
+    }
+    for (name, exporter) in &config.exporters {
+        let auth = match &exporter.kind {
+            ExporterConfig::OtlpGrpc(config) => &config.auth,
+            ExporterConfig::OtlpHttp(config) => &config.auth,
+            ExporterConfig::Debug(_) | ExporterConfig::Discard(_) => continue,
+        };
+        if let Some(auth) = auth {
+            report(auth.check_file(), &["exporters", name, "auth"], site);
+        }
+    }
+}
+
+fn report(found: Result<(), FileFault>, path: &[&str], site: &mut Site<'_>) {
+    let Err(FileFault {
+        key,
+        path: file,
+        what,
+    }) = found
+    else {
+        return;
+    };
+    let path = [path, &[key]].concat();
+    let sentence = match site.node.is_secret(&path) {
+        true => format!("`{key}`: {what}"),
+        false => format!("`{key}` {}: {what}", file.display()),
+    };
+    site.problem(&path, &[], sentence);
 }
 
 /// Checks what is shown to a destination.

@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::config::problem::Findings;
 use crate::config::tree::{Node, Origin};
 use crate::delivery::config::QueueKind;
-use crate::intake::tenants::{LimitsConfig, OTHER};
+use crate::intake::tenants::{LimitsConfig, OTHER, TenantSource, TenantsConfig};
 use crate::intake::{Acknowledge, MemoryBudget};
 use crate::receivers::ReceiverConfig;
 use crate::storage::Key;
@@ -42,11 +42,16 @@ pub(in crate::config) fn sections(tree: &Node, config: &Config, findings: &mut F
     collisions(tree, config, findings);
 }
 
+/// Whether other machines can reach the admin listener.
+pub(in crate::config) fn is_reached_by_others(admin: &AdminConfig) -> bool {
+    let place = endpoint::listener(&admin.endpoint, 13133);
+    place.is_ok_and(|place| !place.is_local())
+}
+
 /// Whoever reaches the admin listener reads everything there.
 fn admin(admin: &AdminConfig, site: &mut Site<'_>) {
     let is_open = admin.auth.is_none() && !admin.allow_unauthenticated;
-    let place = endpoint::listener(&admin.endpoint, 13133);
-    if admin.enabled && is_open && place.is_ok_and(|place| !place.is_local()) {
+    if admin.enabled && is_open && is_reached_by_others(admin) {
         site.problem(
             &["admin", "endpoint"],
             &[&["admin", "auth"], &["admin", "allow_unauthenticated"]],
@@ -197,6 +202,7 @@ fn tenants(config: &Config, site: &mut Site<'_>) {
          tenant may take",
     );
     limits(&tenants.default, &["tenants", "default"], site);
+    identities(config, site);
     for (name, config) in &tenants.limits {
         limits(config, &["tenants", "limits", name], site);
         site.forbid(
@@ -205,6 +211,24 @@ fn tenants(config: &Config, site: &mut Site<'_>) {
             "`other` is what metrics call all tenants without limits of their own: none can have \
              the name",
         );
+    }
+}
+
+/// Where nobody is asked who it is, nobody has a name.
+fn identities(config: &Config, site: &mut Site<'_>) {
+    let by_identity = |tenants: &TenantsConfig| tenants.from == TenantSource::Identity;
+    if !config.tenants.as_ref().is_some_and(by_identity) {
+        return;
+    }
+    for (name, receiver) in &config.receivers {
+        let ReceiverConfig::Otlp(otlp) = receiver;
+        if let (None, Some(place)) = (&otlp.auth, site.node.place(&["tenants", "from"])) {
+            let sentence = format!(
+                "receivers.{name} has no `auth`: all that comes in there is of the tenant \
+                 `anonymous`"
+            );
+            site.findings.warning(place, sentence);
+        }
     }
 }
 
