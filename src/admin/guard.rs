@@ -6,8 +6,8 @@ use http::HeaderMap;
 use metrics::Counter;
 
 use crate::auth::{Authenticator, Denied, Reason};
-use crate::limited;
 use crate::net::peer::Peer;
+use crate::telemetry::denials::Denials;
 use crate::telemetry::metrics::{Registry, table};
 
 /// What stands before all paths but those of probes.
@@ -16,6 +16,7 @@ pub(super) struct Guard {
     /// Without it everybody may.
     authenticator: Option<Arc<Authenticator>>,
     denials: [Counter; Reason::ALL.len()],
+    said: Denials,
 }
 
 impl Guard {
@@ -25,6 +26,7 @@ impl Guard {
         Self {
             authenticator,
             denials: Reason::ALL.map(counter),
+            said: Denials::default(),
         }
     }
 
@@ -41,14 +43,6 @@ impl Guard {
         if let Some(counter) = self.denials.get(denied.reason as usize) {
             counter.increment(1);
         }
-        limited!(
-            warn,
-            component = "admin",
-            peer = %peer.address,
-            reason = denied.reason.name(),
-            detail = denied.detail,
-            "a request was not let in: {}",
-            denied.message()
-        );
+        self.said.say("admin", peer, denied);
     }
 }

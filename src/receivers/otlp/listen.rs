@@ -62,7 +62,7 @@ impl Listeners {
         let mut listeners = Self {
             grpc: None,
             http: None,
-            guard: Guard(guard.transpose()?),
+            guard: Guard::new(guard.transpose()?),
         };
         let shares = config.shares_a_port();
         if let Some(grpc) = &config.grpc {
