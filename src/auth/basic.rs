@@ -92,11 +92,13 @@ impl Users {
 
     /// Looks at all of them, and at both digests of each, whichever it is.
     fn find(&self, name: &Digest, password: &Digest) -> Option<Identity> {
-        let same = self
-            .0
-            .iter()
-            .filter(|(n, p, _)| n.is(name) & p.is(password));
-        same.map(|(.., identity)| identity.clone()).last()
+        let mut found = None;
+        for (known, its_password, identity) in &self.0 {
+            if known.is(name) & its_password.is(password) {
+                found = Some(identity);
+            }
+        }
+        found.cloned()
     }
 }
 

@@ -75,8 +75,13 @@ impl Tokens {
 
     /// Looks at all of them, whichever it is.
     fn find(&self, token: &Digest) -> Option<Identity> {
-        let same = self.0.iter().filter(|(known, _)| known.is(token));
-        same.map(|(_, identity)| identity.clone()).last()
+        let mut found = None;
+        for (known, identity) in &self.0 {
+            if known.is(token) {
+                found = Some(identity);
+            }
+        }
+        found.cloned()
     }
 }
 

@@ -18,7 +18,7 @@ pub struct Credentials(Kind);
 enum Kind {
     Fixed(HeaderValue),
     File(Arc<Watched<HeaderValue>>),
-    OAuth2(OAuth2),
+    OAuth2(Box<OAuth2>),
 }
 
 impl Credentials {
@@ -38,7 +38,7 @@ impl Credentials {
             CredentialsConfig::Bearer(source) => token(source, &whose)?,
             CredentialsConfig::Basic(user) => password(user, &whose)?,
             CredentialsConfig::OAuth2(config) => {
-                Kind::OAuth2(OAuth2::open(config, &whose, register)?)
+                Kind::OAuth2(Box::new(OAuth2::open(config, &whose, register)?))
             }
         }))
     }

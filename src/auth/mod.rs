@@ -61,7 +61,7 @@ enum Kind {
     Bearer(bearer::Bearer),
     Basic(basic::Basic),
     Mtls(certificate::Names),
-    Jwt(jwt::Jwt),
+    Jwt(Box<jwt::Jwt>),
 }
 
 impl Authenticator {
@@ -81,7 +81,9 @@ impl Authenticator {
             AuthConfig::Bearer(config) => Kind::Bearer(bearer::Bearer::open(config, &whose)?),
             AuthConfig::Basic(config) => Kind::Basic(basic::Basic::open(config, &whose)?),
             AuthConfig::Mtls(config) => Kind::Mtls(certificate::Names::new(config)),
-            AuthConfig::Jwt(config) => Kind::Jwt(jwt::Jwt::open(config, &whose, register)?),
+            AuthConfig::Jwt(config) => {
+                Kind::Jwt(Box::new(jwt::Jwt::open(config, &whose, register)?))
+            }
         };
         Ok(Arc::new(Self {
             component: component.to_owned(),
