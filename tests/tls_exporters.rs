@@ -3,6 +3,7 @@
 
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::indexing_slicing,
     reason = "a test may panic"
 )]
@@ -205,6 +206,16 @@ fn grpc_goes_to_nobody_who_has_not_agreed_to_h2() {
         &ours,
         "did not agree to HTTP/2 (ALPN h2)",
     );
+}
+
+#[test]
+fn http_to_the_port_of_grpc_is_told_what_it_is() {
+    let authority = Authority::new("ours");
+    let files = folder(&authority);
+    let receiver = start(files.path(), "");
+    let endpoint = format!("https://{}", receiver.endpoint("grpc"));
+    let ours = key("ca_file", files.path(), "ca.crt");
+    fails("otlp_http", &endpoint, &ours, "is this its port for gRPC?");
 }
 
 #[test]

@@ -1,7 +1,12 @@
 //! What clients of other makes see of our listeners by TLS: versions, protocols, certificates, and
 //! what becomes of those that do not fit.
 
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test may panic"
+)]
 
 #[path = "support/daemon.rs"]
 mod daemon;

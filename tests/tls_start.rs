@@ -1,7 +1,12 @@
 //! Certificates and keys that can not be used stop the start, and `otlpd validate` finds them:
 //! each with its key, its file, and what to do.
 
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test may panic"
+)]
 
 #[path = "support/pki.rs"]
 mod pki;

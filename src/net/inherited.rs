@@ -323,6 +323,26 @@ mod tests {
     }
 
     #[test]
+    fn a_socket_at_a_path_is_taken_by_its_path() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("otlp.sock");
+        let socket = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let (tcp, address) = listener("127.0.0.1:0");
+        let mut sockets = Sockets::default();
+        // Its name does not make a socket one of another kind.
+        sockets.push(tcp, "receivers.apps.grpc");
+        sockets.push(socket.into(), "unknown");
+        let key = "receivers.apps.grpc";
+        assert!(
+            sockets
+                .take(key, Place::Unix(Path::new("/other")))
+                .is_none()
+        );
+        assert!(!sockets.take(key, Place::Unix(&path)).unwrap().is_ours);
+        assert!(sockets.take(key, Place::Tcp(&[address])).is_some());
+    }
+
+    #[test]
     fn what_does_not_listen_is_never_taken() {
         let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
         let address = udp.local_addr().unwrap();

@@ -51,6 +51,8 @@ impl Authority {
     pub(crate) fn issue_until(&self, serial: u64, until: SystemTime) -> Pair {
         let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
         let mut params = CertificateParams::new(names).unwrap();
+        // Verifiers that are strict want it.
+        params.use_authority_key_identifier_extension = true;
         let name = format!("number {serial}");
         params.distinguished_name.push(DnType::CommonName, name);
         params.serial_number = Some(SerialNumber::from(serial));

@@ -70,7 +70,8 @@ pub(super) fn open(
         tracing::info!("{owner}: listening on {at}, a socket that was inherited");
         // The service manager's own file stays: it listens there before and after us.
         let file = match taken.is_ours {
-            true => Some(SocketFile::of(path)?),
+            // Where somebody has removed it meanwhile, there is none to remove.
+            true => SocketFile::of(path).ok(),
             false => None,
         };
         return Ok(Bound::Unix(listener, file));

@@ -7,7 +7,9 @@ use std::time::{Duration, SystemTime};
 
 use rustls::client::danger::ServerCertVerifier;
 use rustls::pki_types::ServerName;
-use rustls::{CertificateError, ClientConfig, Error, InvalidMessage, RootCertStore};
+use rustls::{
+    AlertDescription, CertificateError, ClientConfig, Error, InvalidMessage, RootCertStore,
+};
 use tokio::time::timeout;
 use tokio_rustls::{TlsConnector, TlsStream};
 
@@ -113,7 +115,7 @@ impl Client {
         let greeted = connector.connect(name, ReadAhead::new(socket));
         let stream = match timeout(HANDSHAKE_TIMEOUT, greeted).await {
             Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return Err(explained(error)),
+            Ok(Err(error)) => return Err(explained(error, self.alpn)),
             Err(_elapsed) => {
                 let what = format!("no TLS handshake within {HANDSHAKE_TIMEOUT:?}");
                 return Err(io::Error::new(io::ErrorKind::TimedOut, what));
@@ -139,7 +141,7 @@ fn server_name(host: &str) -> Result<ServerName<'static>, String> {
 }
 
 /// The error with what may help, where that is not said.
-fn explained(error: io::Error) -> io::Error {
+fn explained(error: io::Error, alpn: Alpn) -> io::Error {
     let tls = error.get_ref().and_then(|error| error.downcast_ref());
     let advice = match tls {
         Some(Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
@@ -154,7 +156,13 @@ fn explained(error: io::Error) -> io::Error {
         Some(Error::InvalidMessage(InvalidMessage::InvalidContentType)) => {
             "the server does not speak TLS here: use http://, or another port"
         }
-        Some(Error::NoApplicationProtocol) => "the server does not speak HTTP here",
+        Some(
+            Error::NoApplicationProtocol
+            | Error::AlertReceived(AlertDescription::NoApplicationProtocol),
+        ) => match alpn {
+            Alpn::Http1 => "the server does not speak HTTP/1.1 here: is this its port for gRPC?",
+            Alpn::Http2 | Alpn::Any => "the server does not speak HTTP/2 here, which gRPC needs",
+        },
         None if error.kind() == io::ErrorKind::UnexpectedEof => {
             "the server hung up: does it speak TLS here?"
         }

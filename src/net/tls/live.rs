@@ -35,6 +35,9 @@ pub(super) struct Live<M: Material> {
 /// after this time before anything is said.
 const SETTLE: Duration = Duration::from_secs(1);
 
+/// Files are not looked at more often than this.
+const LEAST_INTERVAL: Duration = Duration::from_millis(100);
+
 /// How often it is said that a certificate is about to expire.
 const WARN_EVERY: Duration = Duration::from_secs(24 * 3600);
 
@@ -55,6 +58,7 @@ impl<M: Material> Live<M> {
         });
         let interval = material.reload_interval();
         if !interval.is_zero() && !material.files().is_empty() {
+            let interval = interval.max(LEAST_INTERVAL);
             let watch = Watch {
                 material,
                 seen: contents.fingerprint(),

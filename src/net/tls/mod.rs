@@ -20,7 +20,10 @@ pub use leaf::Leaf;
 pub use record::{HandshakeFailure, Record, Register};
 pub use server::Server;
 
-/// The one that is built in.
+/// The implementation of its algorithms that is built in.
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
+
+#[cfg(test)]
+mod tests;

@@ -157,12 +157,10 @@ fn reason(error: &io::Error) -> HandshakeFailure {
         Some(Error::InvalidCertificate(_) | Error::NoCertificatesPresented) => {
             HandshakeFailure::ClientCertificate
         }
-        Some(Error::AlertReceived(alert)) => match alert {
-            AlertDescription::ProtocolVersion | AlertDescription::HandshakeFailure => {
-                HandshakeFailure::NothingInCommon
-            }
-            _ => HandshakeFailure::BrokenOff,
-        },
+        Some(Error::AlertReceived(
+            AlertDescription::ProtocolVersion | AlertDescription::HandshakeFailure,
+        )) => HandshakeFailure::NothingInCommon,
+        Some(Error::AlertReceived(_)) => HandshakeFailure::BrokenOff,
         Some(_) => HandshakeFailure::Other,
         None if error.kind() == io::ErrorKind::TimedOut => HandshakeFailure::Timeout,
         None => HandshakeFailure::BrokenOff,
