@@ -63,7 +63,7 @@ impl Basic {
 pub(super) struct Users(Vec<(Digest, Digest, Identity)>);
 
 /// Before the SHA-256 of a password that does not stand there itself.
-const HASHED: &str = "{SHA256}";
+pub(super) const HASHED: &str = "{SHA256}";
 
 impl Users {
     /// One user a line, `NAME:PASSWORD` or `NAME:{SHA256}HEX`; empty lines, and those that begin

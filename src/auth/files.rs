@@ -2,10 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use super::basic::Users;
+use http::HeaderValue;
+
+use super::basic::{HASHED, Users};
 use super::bearer::Tokens;
 use super::config::{AuthConfig, CredentialsConfig};
-use super::credentials::bearer;
+use super::credentials::{basic, bearer};
 use super::jwt::KeySet;
 use super::watched::read;
 
@@ -40,6 +42,36 @@ impl AuthConfig {
                 check("jwks_file", config.jwks_file.as_deref(), parse)
             }
             Self::Mtls(_) => Ok(()),
+        }
+    }
+
+    /// What one of those who are let in would show, for commands that have the same
+    /// configuration; `None` where it holds nothing that could be shown.
+    pub fn one_of_them(&self) -> Option<HeaderValue> {
+        let file = |path: Option<&Path>| read(path?).ok();
+        let is_entry = |line: &&str| !line.trim().is_empty() && !line.starts_with('#');
+        match self {
+            Self::Bearer(config) => {
+                let text = match config.tokens.first() {
+                    Some(token) => token.expose().to_owned(),
+                    None => file(config.tokens_file.as_deref())?,
+                };
+                let entry = text.lines().find(is_entry)?;
+                bearer(entry.split_ascii_whitespace().last()?).ok()
+            }
+            Self::Basic(config) => match config.users.first_key_value() {
+                Some((user, password)) => basic(user, password.expose()).ok(),
+                None => {
+                    let text = file(config.users_file.as_deref())?;
+                    let mut entries = text.lines().filter(is_entry);
+                    let (user, password) = entries.find_map(|entry| {
+                        let pair = entry.split_once(':')?;
+                        (!pair.1.starts_with(HASHED)).then_some(pair)
+                    })?;
+                    basic(user, password).ok()
+                }
+            },
+            Self::Mtls(_) | Self::Jwt(_) => None,
         }
     }
 }
