@@ -1,6 +1,6 @@
 //! Who may read the admin side, and what is said where everybody may.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 use std::fs;
 use std::io::{Read, Write};

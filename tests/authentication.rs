@@ -1,7 +1,7 @@
 //! Who is let in: tokens and passwords, over both protocols, decided before anything of a body is
 //! read.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 use std::fs;
 use std::path::Path;

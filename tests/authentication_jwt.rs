@@ -1,7 +1,7 @@
 //! Signed tokens: keys that come from a server that may be away, keys that change, tokens that were
 //! made up.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};

@@ -1,7 +1,7 @@
 //! What exporters show to their destinations: tokens and passwords, those that are replaced in a
 //! file, and those that are fetched.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;

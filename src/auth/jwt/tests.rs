@@ -264,6 +264,25 @@ async fn keys_without_a_name_and_tokens_without_one_fit_each_other() {
     assert!(named.check(&token).await.is_ok());
 }
 
+/// RFC 7515, appendix A.3: a signature that is not of our making. The token expired in 2011, which
+/// is looked at only once its signature was found to be right.
+#[tokio::test]
+async fn the_example_of_the_standard_has_the_right_signature() {
+    let key = json!({
+        "kty": "EC", "crv": "P-256",
+        "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
+        "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0",
+    });
+    let token = "eyJhbGciOiJFUzI1NiJ9.\
+        eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0\
+        cnVlfQ.\
+        DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-Kg6NU1Q";
+    let door = Door::open(&[key], |config| config.audience.clear());
+    assert_eq!(door.check(token).await, Err(Reason::Expired));
+    let wrong = token.replace("DtEh", "DtEi");
+    assert_eq!(door.check(&wrong).await, Err(Reason::Invalid));
+}
+
 #[tokio::test]
 async fn another_claim_may_say_who_sends() {
     let issuer = Issuer::new(Algorithm::EdDSA, "d");
