@@ -240,7 +240,7 @@ impl App {
             .collect();
         let route = Arc::new(Route {
             pipelines,
-            validation: otlp.validation.into(),
+            rules: otlp.rules(),
             acknowledge: config.acknowledge(),
             budget: self.budget.clone(),
             workers: self.workers.clone(),

@@ -9,13 +9,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use http::HeaderMap;
 use rand::Rng;
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout_at};
 
-use crate::auth::Identity;
 use crate::budget::{Budget, Reservation, Unpaid};
 use crate::otlp::Signal;
 use crate::telemetry::metrics::Refusal;
@@ -152,23 +150,6 @@ impl Intake {
         Instant::now() + patience.min(self.door.max_wait)
     }
 
-    /// Who sends a request with these headers, and waits for `timeout`; `identity` is what its
-    /// credentials say, where they were asked for.
-    pub fn caller(
-        &self,
-        headers: &HeaderMap,
-        identity: Option<&Identity>,
-        timeout: Option<Duration>,
-    ) -> Caller {
-        let tenants = self.door.tenants.as_ref();
-        let priorities = self.door.priorities.as_ref();
-        Caller {
-            deadline: self.deadline(timeout),
-            tenant: tenants.map(|tenants| tenants.of(headers, identity)),
-            priority: priorities.and_then(|priorities| priorities.named_in(headers)),
-        }
-    }
-
     /// Lets a request of `bytes` in; holds it until it is its tenant's turn and there is room, or
     /// the caller's deadline is reached.
     pub async fn admit(
@@ -250,6 +231,11 @@ impl Intake {
             }
             _ = closed.wait_for(|closed| *closed) => Err(draining()),
         }
+    }
+
+    /// Whether somebody waits for bytes of the budget, or of this part of it.
+    pub fn is_waited_for(&self, part: &Budget) -> bool {
+        self.budget.waiting() > 0 || part.waiting() > 0
     }
 
     /// Whether any pipeline takes this signal.
@@ -492,6 +478,7 @@ mod tests {
             signal: Signal::Logs,
             body: Bytes::new(),
             encoding: None,
+            format: crate::otlp::Format::Protobuf,
             limit: 0,
             reservation: admission.reservation,
             caller: admission.caller,

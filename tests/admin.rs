@@ -236,7 +236,7 @@ async fn status_has_everything_and_the_ledger_in_its_promised_shape() {
 async fn every_metric_of_the_table_is_served_in_both_formats() {
     let daemon = start().await;
     let receiver = ReceiverMetrics::new(&daemon.registry, "apps", "grpc");
-    receiver.accepted(Signal::Traces, 7, 1);
+    receiver.accepted(Signal::Traces, 7, [1, 0]);
     receiver.refused(Signal::Logs, 0, Refusal::Budget);
     receiver.faulty(Fault::TooLarge);
     receiver.body(10, 100);

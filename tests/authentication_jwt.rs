@@ -303,6 +303,25 @@ fn tokens_that_were_made_up_do_not_have_the_keys_fetched_each_time() {
     assert_eq!(provider.asked(), asked);
 }
 
+/// One that was taken once is not taken for ever.
+#[test]
+fn a_token_expires_while_it_is_in_use() {
+    let issuer = Issuer::new("one");
+    let provider = Provider::start((200, set(&[&issuer])));
+    let daemon = start(provider.address, "leeway = \"0s\"");
+    until("the keys are there", || {
+        post(&daemon, &issuer.token(&json!({}))).code == 200
+    });
+    let token = issuer.token(&json!({ "exp": get_current_timestamp() + 2 }));
+    let mut taken = 0;
+    until("it has expired", || {
+        let code = post(&daemon, &token).code;
+        taken += u32::from(code == 200);
+        code == 401
+    });
+    assert!(taken > 0 && denied(&daemon, "expired") == 1);
+}
+
 /// An answer without an end is not read to it.
 #[test]
 fn keys_that_are_more_than_anybody_has_are_not_taken() {

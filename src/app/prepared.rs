@@ -14,7 +14,7 @@ use crate::net::tls::{Alpn, Server};
 use crate::receivers::ReceiverConfig;
 use crate::receivers::otlp::OtlpConfig;
 use crate::receivers::otlp::listen::{Ground, Listeners};
-use crate::telemetry::health::State;
+use crate::telemetry::health::{Ready, State};
 
 /// Everything that can fail is done, but nothing is taken: no connection, nothing on disk.
 pub struct Prepared {
@@ -133,7 +133,11 @@ impl Prepared {
         let pipelines = build_pipelines(config, &lanes, &faults);
         for (name, otlp, listeners) in receivers {
             let intake = app.intake(config, &otlp, feeds(&name, config, &pipelines));
-            let serve = listeners.serve(intake, app.receiving.drain());
+            let ready = Ready {
+                health: Arc::clone(&app.health),
+                lanes: Arc::clone(&app.lanes),
+            };
+            let serve = listeners.serve(intake, ready, app.receiving.drain());
             app.background.push(tokio::spawn(serve));
         }
         if let Some(past) = past {

@@ -8,6 +8,7 @@ pub mod dial;
 mod failures;
 pub mod fetch;
 pub mod handover;
+mod heads;
 pub mod inherited;
 pub mod listen;
 pub mod peer;

@@ -1,7 +1,7 @@
 //! Serving: the accept loop, and the life of each connection from accept to goodbye.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::header::CONNECTION;
@@ -17,6 +17,7 @@ use tokio::time::{sleep, sleep_until, timeout};
 use super::accepted::Accepted;
 use super::corked::Corked;
 use super::dial::replace_at;
+use super::heads::Contradiction;
 use super::listen::Listener;
 use super::peer::Peer;
 use super::stream::Stream;
@@ -53,12 +54,19 @@ pub struct Traffic {
     spoke_again: Notify,
     /// How many requests there have been.
     requests: AtomicUsize,
+    /// Somebody waits for a place on the listener.
+    crowded: Arc<AtomicBool>,
 }
 
 /// A request that is under way until this is dropped.
 struct UnderWay(Arc<Traffic>);
 
 impl Traffic {
+    /// Whether somebody waits for a connection's place, so that who is slow had better go.
+    pub fn is_crowded(&self) -> bool {
+        self.crowded.load(Ordering::Relaxed)
+    }
+
     /// Answers a request, which is under way from this call on until it is answered, or until
     /// the answer is given up.
     pub fn during<F: Future>(
@@ -157,6 +165,23 @@ const LAST_CHANCE: Duration = Duration::from_secs(2);
 struct Places {
     free: Arc<Semaphore>,
     wanted: Notify,
+    crowded: Arc<AtomicBool>,
+}
+
+/// Somebody waits until this is dropped.
+struct Crowd<'a>(&'a AtomicBool);
+
+impl<'a> Crowd<'a> {
+    fn new(crowded: &'a AtomicBool) -> Self {
+        crowded.store(true, Ordering::Relaxed);
+        Self(crowded)
+    }
+}
+
+impl Drop for Crowd<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
 }
 
 impl Places {
@@ -166,6 +191,7 @@ impl Places {
             return Some(place);
         }
         let mut place = std::pin::pin!(Arc::clone(&self.free).acquire_owned());
+        let _crowd = Crowd::new(&self.crowded);
         loop {
             self.wanted.notify_waiters();
             if let Ok(place) = timeout(SHORT_GRACE, place.as_mut()).await {
@@ -206,6 +232,7 @@ where
     let places = Arc::new(Places {
         free: Arc::new(Semaphore::new(limits.max_connections)),
         wanted: Notify::new(),
+        crowded: Arc::default(),
     });
     let open = Arc::new(open);
     loop {
@@ -221,7 +248,10 @@ where
         };
         let stay = Stay {
             limits: limits.clone(),
-            traffic: Arc::default(),
+            traffic: Arc::new(Traffic {
+                crowded: Arc::clone(&places.crowded),
+                ..Traffic::default()
+            }),
             places: Arc::clone(&places),
             drain: drain.clone(),
         };
@@ -299,8 +329,9 @@ where
         places,
         mut drain,
     } = stay;
-    let service = closing_when_asked(service, &traffic);
-    let connection = builder.serve_connection(Corked::new(stream), service);
+    let (stream, contradiction) = Corked::watched(stream);
+    let service = closing_when_asked(service, &traffic, contradiction);
+    let connection = builder.serve_connection(stream, service);
     tokio::pin!(connection);
     let old = replace_at(limits.max_age);
     let old_age = async {
@@ -344,11 +375,17 @@ where
     Ok(())
 }
 
-/// The same service; on a connection that is asked to go, answers of HTTP/1.1 say that they are
-/// the last.
+/// Marks a request over HTTP/1.1 that declares the length of its body in two ways. It is to be
+/// refused; its connection ends with the answer.
+#[derive(Clone, Copy, Debug)]
+pub struct TwoLengths;
+
+/// The same service; on a connection that is asked to go, and behind a request that contradicts
+/// itself, answers of HTTP/1.1 say that they are the last.
 fn closing_when_asked<S, B>(
     service: S,
     traffic: &Arc<Traffic>,
+    contradiction: Contradiction,
 ) -> impl Service<Request<Incoming>, Response = Response<B>, Error = S::Error, Future: Send> + use<S, B>
 where
     S: Service<Request<Incoming>, Response = Response<B>, Future: Send> + 'static,
@@ -356,7 +393,12 @@ where
     B: Body,
 {
     let traffic = Arc::clone(traffic);
-    service_fn(move |request: Request<Incoming>| {
+    let requests = AtomicU64::new(0);
+    service_fn(move |mut request: Request<Incoming>| {
+        let contradicts = contradiction.is(requests.fetch_add(1, Ordering::Relaxed));
+        if contradicts {
+            request.extensions_mut().insert(TwoLengths);
+        }
         let closes = (request.version() < Version::HTTP_2).then(|| Arc::clone(&traffic));
         if closes.is_none() {
             traffic.multiplexed.store(true, Ordering::Relaxed);
@@ -364,7 +406,8 @@ where
         let answer = service.call(request);
         async move {
             let mut answer = answer.await?;
-            if closes.is_some_and(|traffic| traffic.leaving.load(Ordering::Relaxed)) {
+            let leaves = closes.is_some_and(|traffic| traffic.leaving.load(Ordering::Relaxed));
+            if leaves || contradicts {
                 let close = HeaderValue::from_static("close");
                 answer.headers_mut().insert(CONNECTION, close);
             }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 pub mod attributes;
 pub mod editor;
+pub mod health;
 pub mod json;
 pub mod schema;
 pub mod split;
@@ -31,6 +32,33 @@ pub enum Signal {
     Logs,
     /// `ExportProfilesServiceRequest` (development); carried, never merged or split.
     Profiles,
+}
+
+/// How OTLP is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// Binary protobuf.
+    #[default]
+    Protobuf,
+    /// OTLP/JSON, which only HTTP and files have.
+    Json,
+}
+
+impl Format {
+    /// Its media type in HTTP.
+    pub const fn media_type(self) -> &'static str {
+        match self {
+            Self::Protobuf => "application/x-protobuf",
+            Self::Json => "application/json",
+        }
+    }
+
+    /// The format of this media type, which has no parameters and no capitals.
+    pub fn from_media_type(name: &str) -> Option<Self> {
+        [Self::Protobuf, Self::Json]
+            .into_iter()
+            .find(|format| format.media_type() == name)
+    }
 }
 
 impl Signal {
@@ -67,6 +95,12 @@ impl Signal {
                 "/opentelemetry.proto.collector.profiles.v1development.ProfilesService/Export"
             }
         }
+    }
+
+    /// The name of its gRPC service.
+    pub fn grpc_service(self) -> &'static str {
+        let path = self.grpc_path().trim_start_matches('/');
+        path.strip_suffix("/Export").unwrap_or(path)
     }
 
     /// The default HTTP path.

@@ -9,6 +9,7 @@ use crate::processors::fault::Fault;
 pub mod fan_out;
 mod faults;
 pub mod route;
+mod unpack;
 pub mod worker;
 
 /// One `[pipelines.NAME]`: processors in a row, and the lanes at its end.

@@ -14,8 +14,8 @@ use crate::host::workers::Workers;
 use crate::intake::priority::Priorities;
 use crate::intake::{Accepted, Acknowledge, Gate, Onward, Refused, Request, jittered};
 use crate::net::compression;
-use crate::otlp::Signal;
-use crate::otlp::walk::Validation;
+use crate::otlp::walk::Rules;
+use crate::otlp::{Format, Signal, json};
 use crate::telemetry::ledger::Ledger;
 use crate::telemetry::metrics::Refusal;
 
@@ -23,8 +23,8 @@ use crate::telemetry::metrics::Refusal;
 pub struct Route {
     /// The pipelines that take each signal.
     pub pipelines: [Vec<Arc<Pipeline>>; Signal::ALL.len()],
-    /// How far the walk goes.
-    pub validation: Validation,
+    /// By what the walk judges.
+    pub rules: Rules,
     /// What a success answer means.
     pub acknowledge: Acknowledge,
     /// Pays for what inflates.
@@ -40,6 +40,9 @@ pub struct Route {
 /// Up to this many bytes, uncompressed, a request is walked on the thread that read it: at
 /// gigabytes a second that takes less than handing it over.
 const INLINE_BYTES: usize = 1 << 20;
+
+/// The same for JSON, which is read at a fraction of that.
+const INLINE_JSON_BYTES: usize = 128 << 10;
 
 impl Route {
     /// The queues that a request of each signal must find room in.
@@ -95,8 +98,8 @@ impl Route {
         Ok(accepted)
     }
 
-    /// Pays for what a compressed body says that it inflates to, and for the copies that
-    /// pipelines with processors will make: here a request can be held, on a worker it can
+    /// Pays for what a compressed body says that it inflates to, for what JSON likely becomes, and
+    /// for the copies that pipelines with processors will make: here a request can be held, on a worker it can
     /// only be refused.
     async fn pay_ahead(&self, budget: &Budget, request: &mut Request) -> Result<(), Refused> {
         let body = request.body.len();
@@ -107,7 +110,14 @@ impl Route {
                 (body, declared.unwrap_or(0).min(request.limit))
             }
         };
-        let total = compressed + plain.saturating_mul(self.copies(request.signal));
+        let copies = self.copies(request.signal);
+        let total = match request.format {
+            Format::Protobuf => compressed + plain.saturating_mul(copies),
+            Format::Json => {
+                let read = json::expected(plain);
+                compressed + plain + read.saturating_mul(copies.max(1))
+            }
+        };
         if total > budget.most() {
             // It may lie, and what it asks for would never be free. The worker will see.
             return Ok(());
@@ -131,7 +141,11 @@ impl Route {
         request: Request,
         budget: &Budget,
     ) -> Result<Prepared, Refused> {
-        if request.encoding.is_none() && request.body.len() <= INLINE_BYTES {
+        let inline = match request.format {
+            Format::Protobuf => INLINE_BYTES,
+            Format::Json => INLINE_JSON_BYTES,
+        };
+        if request.encoding.is_none() && request.body.len() <= inline {
             return self.work(request, budget);
         }
         let (route, budget) = (Arc::clone(self), budget.clone());
@@ -144,7 +158,7 @@ impl Route {
             .get(request.signal as usize)
             .map_or(&[][..], Vec::as_slice);
         let priorities = self.priorities.as_deref();
-        worker::prepare(request, budget, pipelines, self.validation, priorities)
+        worker::prepare(request, budget, pipelines, self.rules, priorities)
     }
 }
 

@@ -1,5 +1,5 @@
-//! The CPU work on a request: inflate, walk, cut what is bad, and each pipeline's processors.
-//! It never waits, so it can run on any thread.
+//! The CPU work on a request: inflate, read JSON, walk, cut what is bad, and each pipeline's
+//! processors. It never waits, so it can run on any thread.
 
 use std::sync::Arc;
 
@@ -8,14 +8,14 @@ use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use super::Pipeline;
+use super::unpack::{Unpacked, unpack};
 use crate::batch::{Batch, Chunks, Context, Priority};
 use crate::budget::{Budget, Reservation};
 use crate::intake::priority::Priorities;
-use crate::intake::{Accepted, Refused, Request, jittered};
-use crate::net::compression::{self, InflateError};
+use crate::intake::{Accepted, Refused, Request};
+use crate::net::compression::Encoding;
 use crate::otlp::Signal;
-use crate::otlp::walk::{self, Malformed, Validation};
-use crate::telemetry::metrics::Refusal;
+use crate::otlp::walk::{self, Malformed, Rules};
 
 /// Each pipeline with its batch, processed.
 pub type Branches = SmallVec<[(Arc<Pipeline>, Batch); 1]>;
@@ -74,32 +74,24 @@ fn held(batch: &Batch) -> usize {
 
 /// Prepares a request for the lanes of `pipelines`.
 pub fn prepare(
-    request: Request,
+    mut request: Request,
     budget: &Budget,
     pipelines: &[Arc<Pipeline>],
-    validation: Validation,
+    rules: Rules,
     priorities: Option<&Priorities>,
 ) -> Result<Prepared, Refused> {
+    let Unpacked {
+        plain,
+        encoded,
+        bytes,
+    } = unpack(&mut request, budget)?;
     let Request {
         signal,
-        body,
-        encoding,
-        limit,
-        mut reservation,
+        reservation,
         caller,
         ..
     } = request;
-    let (plain, encoded) = match encoding {
-        None => (body, None),
-        Some(encoding) => {
-            let mut grow = |total: usize| pay(budget, &mut reservation, body.len() + total);
-            let plain = compression::inflate(encoding, &body, limit, &mut grow)
-                .map_err(|error| refuse(error, limit))?;
-            (Bytes::from(plain), Some((encoding, body)))
-        }
-    };
-    let bytes = plain.len();
-    let (plain, encoded, items, accepted) = check(signal, plain, encoded, validation)?;
+    let (plain, encoded, items, accepted) = check(signal, plain, encoded, rules)?;
     let accepted = Accepted {
         items,
         bytes,
@@ -150,25 +142,27 @@ fn shares_bytes(branch: &Batch, original: &Batch) -> bool {
         .eq(original.chunks.iter().map(place))
 }
 
-type Checked = (Bytes, Option<(compression::Encoding, Bytes)>, u64, Accepted);
+type Checked = (Bytes, Option<(Encoding, Bytes)>, u64, Accepted);
 
 fn check(
     signal: Signal,
     plain: Bytes,
-    encoded: Option<(compression::Encoding, Bytes)>,
-    validation: Validation,
+    encoded: Option<(Encoding, Bytes)>,
+    rules: Rules,
 ) -> Result<Checked, Refused> {
-    let walked = walk::walk(signal, &plain, validation).map_err(invalid)?;
+    let walked = walk::walk(signal, &plain, rules).map_err(invalid)?;
     let Some(rejected) = walked.rejected else {
         return Ok((plain, encoded, walked.items, Accepted::default()));
     };
-    let rest = Bytes::from(walk::without_rejected(signal, &plain));
+    let mut rest = walk::without_rejected(signal, &plain, rules);
+    rest.shrink_to_fit();
     let accepted = Accepted {
         rejected: rejected.items,
-        message: rejected.first.to_string(),
+        rejected_by: rejected.by,
+        message: rejected.sentence(signal, walked.items),
         ..Accepted::default()
     };
-    Ok((rest, None, walked.items, accepted))
+    Ok((rest.into(), None, walked.items, accepted))
 }
 
 fn process(batch: &Batch, pipelines: &[Arc<Pipeline>]) -> Branches {
@@ -183,31 +177,6 @@ fn process(batch: &Batch, pipelines: &[Arc<Pipeline>]) -> Branches {
     pipelines.iter().map(run).collect()
 }
 
-/// Pays until `total` bytes are paid for.
-fn pay(budget: &Budget, reservation: &mut Reservation, total: usize) -> bool {
-    let missing = total.saturating_sub(reservation.bytes());
-    match budget.try_reserve(missing) {
-        Ok(more) => {
-            reservation.merge(more);
-            true
-        }
-        Err(_unpaid) => false,
-    }
-}
-
-fn refuse(error: InflateError, limit: usize) -> Refused {
-    match error {
-        InflateError::TooLarge => Refused::TooLarge { limit },
-        InflateError::NoBudget => Refused::Overloaded {
-            retry_after: jittered(std::time::Duration::from_secs(1)),
-            why: Refusal::Budget,
-        },
-        InflateError::Damaged(what) => Refused::Damaged {
-            problem: what.to_string(),
-        },
-    }
-}
-
 fn invalid(malformed: Malformed) -> Refused {
     Refused::Invalid {
         field: malformed.field.clone(),
@@ -220,6 +189,7 @@ mod tests {
     use super::*;
     use crate::component::Processor;
     use crate::intake::Caller;
+    use crate::otlp::Format;
 
     /// Adds a field that nobody knows, of 100 bytes, to every request.
     struct Grow;
@@ -250,12 +220,13 @@ mod tests {
             signal: Signal::Logs,
             body: [&[0xfa, 0x3f, 97][..], &[0; 97]].concat().into(),
             encoding: None,
+            format: Format::Protobuf,
             limit: 1000,
             reservation: budget.try_reserve(100).unwrap(),
             caller: Caller::until(Instant::now()),
             charge: None,
         };
-        prepare(request, budget, pipelines, Validation::Full, None)
+        prepare(request, budget, pipelines, Rules::default(), None)
             .ok()
             .unwrap()
     }

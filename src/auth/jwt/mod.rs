@@ -1,13 +1,16 @@
 //! `type = "jwt"`: tokens that somebody has signed whom we believe.
 
+use std::sync::Arc;
+
 use http::HeaderMap;
 use jsonwebtoken::errors::ErrorKind;
-use jsonwebtoken::{Algorithm, Header, Validation, decode, decode_header};
+use jsonwebtoken::{Algorithm, Header, Validation, decode, decode_header, get_current_timestamp};
 use serde_json::{Map, Value};
 
 use self::key_set::Key;
 pub(super) use self::key_set::KeySet;
 use self::keys::{Keys, Renewal};
+use self::verified::{Good, Verified, fingerprint};
 use super::Identity;
 use super::config::JwtConfig;
 use super::denied::{Denied, Reason, Scheme};
@@ -19,12 +22,14 @@ mod key_set;
 mod keys;
 #[cfg(test)]
 mod tests;
+mod verified;
 
 /// The keys that tokens are verified with, and what must stand in them.
 #[derive(Debug)]
 pub(super) struct Jwt {
     keys: Keys,
     rules: Rules,
+    verified: Verified,
 }
 
 /// What is asked of a token beside its signature.
@@ -45,22 +50,33 @@ impl Jwt {
         Ok(Self {
             keys: Keys::open(config, whose, register)?,
             rules: Rules::new(config),
+            verified: Verified::default(),
         })
     }
 
     pub(super) async fn check(&self, headers: &HeaderMap) -> Result<Identity, Denied> {
         let token = credentials(headers, Scheme::Bearer, "bearer")?;
+        let known = self.keys.current();
+        let (print, now) = (fingerprint(token), get_current_timestamp());
+        let again = |known| self.verified.find(&print, known, now);
+        if let Some(identity) = known.as_ref().and_then(again) {
+            return Ok(identity);
+        }
         let header = self.rules.header(token)?;
-        let no_keys = || denied(Reason::NoKeys, "there are no keys yet");
-        let known = self.keys.current().ok_or_else(no_keys)?;
-        if let Some(judged) = self.rules.judge(token, &header, &known) {
+        let known = known.ok_or_else(|| denied(Reason::NoKeys, "there are no keys yet"))?;
+        let judge = |known: &Arc<KeySet>| {
+            let judged = self.rules.judge(token, &header, known)?;
+            Some(judged.map(|good| {
+                let identity = good.identity.clone();
+                self.verified.keep(print, known, good, now);
+                identity
+            }))
+        };
+        if let Some(judged) = judge(&known) {
             return judged;
         }
         match self.keys.renew(&known).await {
-            Renewal::New(known) => match self.rules.judge(token, &header, &known) {
-                Some(judged) => judged,
-                None => Err(unknown_key(&header)),
-            },
+            Renewal::New(known) => judge(&known).unwrap_or_else(|| Err(unknown_key(&header))),
             Renewal::Same => Err(unknown_key(&header)),
             Renewal::Failed => {
                 let detail = "it may be of a key that is new, and the keys can not be read again";
@@ -112,12 +128,7 @@ impl Rules {
     }
 
     /// What comes of the token; `None` if it is of no key of these.
-    fn judge(
-        &self,
-        token: &str,
-        header: &Header,
-        keys: &KeySet,
-    ) -> Option<Result<Identity, Denied>> {
+    fn judge(&self, token: &str, header: &Header, keys: &KeySet) -> Option<Result<Good, Denied>> {
         let mut outcome = None;
         for key in keys.fitting(header) {
             let judged = self.verify(token, header.alg, key);
@@ -130,7 +141,7 @@ impl Rules {
         outcome
     }
 
-    fn verify(&self, token: &str, algorithm: Algorithm, key: &Key) -> Result<Identity, Denied> {
+    fn verify(&self, token: &str, algorithm: Algorithm, key: &Key) -> Result<Good, Denied> {
         // Nothing that the token says can make another algorithm of it: the key has its own.
         let mut validation = self.validation.clone();
         validation.algorithms = vec![algorithm];
@@ -142,7 +153,14 @@ impl Rules {
             return Err(denied(Reason::NotAllowed, detail));
         }
         let name = claims::text(&claims, &self.identity).unwrap_or_default();
-        Ok(Identity::named(&name))
+        let expires = claims
+            .get("exp")
+            .and_then(Value::as_f64)
+            .unwrap_or_default();
+        Ok(Good {
+            identity: Identity::named(&name),
+            until: (expires as u64).saturating_add(self.validation.leeway),
+        })
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::endpoint::{self, Form};
-use super::{Site, shared, tls};
+use super::{Site, cors, shared, tls};
 use crate::config::problem::Findings;
 use crate::config::tree::Node;
 use crate::delivery::config::{
@@ -58,6 +58,9 @@ fn otlp(config: &OtlpConfig, site: &mut Site<'_>) {
             (http.read_timeout, "read_timeout"),
         ] {
             site.not_zero(timeout.is_zero(), &["http", key], "no client is that fast");
+        }
+        if let Some(config) = &http.cors {
+            cors::check(config, site);
         }
     }
     if let (Some(grpc), Some(http)) = (&config.grpc, &config.http)

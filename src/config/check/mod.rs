@@ -6,6 +6,7 @@ use super::tree::Node;
 
 mod auth;
 mod component;
+mod cors;
 mod endpoint;
 mod graph;
 mod sections;

@@ -62,6 +62,7 @@ impl Street {
             signal: Signal::Logs,
             body: Bytes::copy_from_slice(&items.to_be_bytes()),
             encoding: None,
+            format: crate::otlp::Format::Protobuf,
             limit: 0,
             reservation: admission.reservation,
             caller: admission.caller,

@@ -1,4 +1,4 @@
-//! OTLP/JSON out of the bytes of a request, without decoding it.
+//! OTLP/JSON out of the bytes of a request, and back, without decoding it.
 //!
 //! It is protobuf's JSON mapping with OTLP's exceptions (OTLP 1.11, "JSON Protobuf Encoding"):
 //! names in lowerCamelCase, ids in lower-case hexadecimal, enums as numbers; 64-bit integers as
@@ -8,12 +8,16 @@
 //! what it means to every parser: the last number counts, messages are merged, lists are joined.
 
 use super::Signal;
-use super::schema;
+use super::schema::{self, Message};
 use super::wire::{Fault, MAX_DEPTH};
 
 mod gather;
 mod object;
+mod read;
 mod value;
+
+pub(in crate::otlp) use read::read_message;
+pub use read::{JsonError, Problem, expected, read, read_within};
 
 /// Appends the request as one JSON object in one line, without a line feed.
 ///
@@ -25,9 +29,17 @@ mod value;
 /// The framing of the request is damaged, which [`walk`](super::walk::walk) finds as well; then
 /// nothing is appended.
 pub fn write(signal: Signal, request: &[u8], out: &mut Vec<u8>) -> Result<(), Fault> {
+    write_message(schema::request(signal), request, out)
+}
+
+/// Writes any of the messages that we know.
+pub(in crate::otlp) fn write_message(
+    schema: &Message,
+    message: &[u8],
+    out: &mut Vec<u8>,
+) -> Result<(), Fault> {
     let start = out.len();
-    object::write(schema::request(signal), &[request], MAX_DEPTH, out)
-        .inspect_err(|_| out.truncate(start))
+    object::write(schema, &[message], MAX_DEPTH, out).inspect_err(|_| out.truncate(start))
 }
 
 #[cfg(test)]

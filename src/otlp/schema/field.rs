@@ -167,6 +167,13 @@ impl Key {
         let length = usize::from(self.length);
         self.bytes.get(..length).unwrap_or_default()
     }
+
+    /// Without them.
+    #[inline(always)]
+    pub fn name(&self) -> &[u8] {
+        let length = usize::from(self.length);
+        self.bytes.get(1..length - 2).unwrap_or_default()
+    }
 }
 
 impl std::fmt::Debug for Key {
@@ -189,6 +196,20 @@ impl Message {
         }
         let mut rest = fields.iter().enumerate();
         rest.find(|(_, field)| field.number == number)
+    }
+
+    /// The field of this name in JSON, and where it stands in the table; it is looked for from
+    /// `likely` on.
+    #[inline]
+    pub fn named(&self, name: &[u8], likely: usize) -> Option<(usize, &'static Field)> {
+        let fields = self.fields;
+        let (before, after) = fields.split_at_checked(likely).unwrap_or((fields, &[]));
+        let ahead = after
+            .iter()
+            .enumerate()
+            .map(|(n, field)| (likely + n, field));
+        let mut all = ahead.chain(before.iter().enumerate());
+        all.find(|(_, field)| field.key.name() == name)
     }
 }
 

@@ -18,6 +18,16 @@ pub const fn request(signal: Signal) -> &'static Message {
     }
 }
 
+/// The message that answers a request.
+pub const fn response(signal: Signal) -> &'static Message {
+    match signal {
+        Signal::Traces => &answers::TRACES,
+        Signal::Metrics => &answers::METRICS,
+        Signal::Logs => &answers::LOGS,
+        Signal::Profiles => &answers::PROFILES,
+    }
+}
+
 /// The number of the resource field in a message that has one.
 pub fn resource(message: &Message) -> Option<u32> {
     let mut fields = message.fields.iter();
@@ -305,5 +315,7 @@ static EXEMPLAR: Message = Message {
     ],
 };
 
+mod answers;
 mod profiles;
+pub(super) use answers::STATUS as RPC_STATUS;
 use profiles::PROFILES;

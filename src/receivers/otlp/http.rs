@@ -1,4 +1,4 @@
-//! OTLP/HTTP, binary protobuf.
+//! OTLP/HTTP, in binary protobuf and in JSON.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -12,16 +12,19 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use tokio::time::{Instant, timeout};
 
-use super::body::{Joined, ReadError, in_time, next_data};
+use super::body::{Joined, ReadError, Reading, next_data};
+use super::cors::Cors;
 use super::guard::Guard;
+use super::packed;
 use super::refusal::Failed;
 use crate::auth::Identity;
 use crate::intake::{self, Accepted, Admission, Caller, Intake, Refused};
 use crate::net::compression::{self, Encoding, Unsupported};
 use crate::net::peer::Peer;
-use crate::otlp::Signal;
+use crate::net::serve::{Traffic, TwoLengths};
 use crate::otlp::response;
 use crate::otlp::status::{GrpcCode, Status, retry_after_header};
+use crate::otlp::{Format, Signal};
 use crate::telemetry::metrics::{Fault, ReceiverMetrics};
 
 /// What the requests of one HTTP listener need.
@@ -34,6 +37,8 @@ pub(super) struct Http {
     pub(super) limit: usize,
     /// The longest that a client may take to send its body, once it is let in.
     pub(super) read_timeout: Duration,
+    /// Which web pages may send.
+    pub(super) cors: Option<Cors>,
     /// What is counted.
     pub(super) metrics: ReceiverMetrics,
 }
@@ -49,35 +54,34 @@ const DRAIN_DENIED: (Duration, usize) = (Duration::from_secs(2), 4 << 20);
 /// What a body of undeclared length is paid for at a time, in bytes.
 const STEP: usize = 64 << 10;
 
-const PROTOBUF: &str = "application/x-protobuf";
-const JSON: &str = "application/json";
-
 impl Http {
     /// Answers one request of this peer.
     pub(super) async fn serve(
         self: Arc<Self>,
         request: Request<Incoming>,
-        peer: Peer,
+        (peer, traffic): (Peer, Arc<Traffic>),
     ) -> Result<Response<Full<Bytes>>, Infallible> {
         let began = Instant::now();
-        let json = media_type(request.headers()).is_some_and(|kind| kind == JSON);
-        let signal = Signal::from_http_path(path(request.uri().path()))
-            .filter(|signal| self.intake.takes(*signal));
         let (head, mut body) = request.into_parts();
+        // Browsers show nothing when they ask whether they may.
+        if let Some(preflight) = self.cors.as_ref().and_then(|cors| cors.preflight(&head)) {
+            return Ok(preflight);
+        }
+        let format = format(&head.headers);
+        let signal = Signal::from_http_path(path(head.uri.path()))
+            .filter(|signal| self.intake.takes(*signal));
         let outcome = match self.guard.pass(&head.headers, &peer).await {
             Ok(identity) => {
-                let identity = identity.as_ref();
-                self.take(signal, &head, &mut body, identity).await
+                let sending = (&mut body, &*traffic);
+                self.take((signal, format), &head, sending, identity).await
             }
             Err(denied) => Err(denied),
         };
-        let response = match outcome {
-            Ok(accepted) => {
-                if let Some(signal) = signal {
-                    self.metrics
-                        .accepted(signal, accepted.items, accepted.rejected);
-                }
-                success(&accepted)
+        let mut response = match outcome {
+            Ok((signal, format, accepted)) => {
+                self.metrics
+                    .accepted(signal, accepted.items, accepted.rejected_by);
+                success((signal, format), &accepted, &head.headers)
             }
             Err(failed) => {
                 failed.count(&self.metrics, signal);
@@ -89,35 +93,41 @@ impl Http {
                     };
                     tokio::spawn(drain(body, bounds));
                 }
-                failure(&failed, json)
+                failure(&failed, &head.headers)
             }
         };
+        if let Some(cors) = &self.cors {
+            cors.mark(head.headers.get(header::ORIGIN), response.headers_mut());
+        }
         self.metrics.took(began.elapsed());
         Ok(response)
     }
 
     async fn take(
         &self,
-        signal: Option<Signal>,
+        kind: (Option<Signal>, Option<Format>),
         head: &request::Parts,
-        body: &mut Incoming,
-        identity: Option<&Identity>,
-    ) -> Result<Accepted, Failed> {
-        let (signal, encoding) = look(signal, head)?;
-        let caller = self.intake.caller(&head.headers, identity, None);
-        let read = self.read(signal, body, encoding, caller);
+        (body, traffic): (&mut Incoming, &Traffic),
+        identity: Option<Identity>,
+    ) -> Result<(Signal, Format, Accepted), Failed> {
+        let (signal, format, encoding) = look(kind, head)?;
+        let caller = self.intake.caller(&head.headers, identity.as_ref(), None);
+        let budget = caller.budget(&self.intake.budget).clone();
+        let wanted = || traffic.is_crowded() || self.intake.is_waited_for(&budget);
+        let reading = Reading::new(self.read_timeout, None, &wanted);
+        let read = self.read(signal, (body, reading), (format, encoding), caller);
         let request = read.await?;
         let wire = request.body.len();
         let accepted = self.intake.submit(request).await?;
         self.metrics.body(wire, accepted.bytes);
-        Ok(accepted)
+        Ok((signal, format, accepted))
     }
 
     async fn read(
         &self,
         signal: Signal,
-        body: &mut Incoming,
-        encoding: Option<Encoding>,
+        (body, reading): (&mut Incoming, Reading<'_>),
+        (format, encoding): (Format, Option<Encoding>),
         caller: Caller,
     ) -> Result<intake::Request, Failed> {
         let declared = body.size_hint().exact();
@@ -127,22 +137,23 @@ impl Http {
         }
         let expected = length.unwrap_or_else(|| self.intake.expected());
         let mut admission = self.intake.admit(signal, expected, caller).await?;
+        let reading = reading.begin();
         let read = match length {
             Some(length) => {
                 let joined = Joined::new(Bytes::new(), length);
-                in_time(self.read_timeout, joined.read(body))
-                    .await?
-                    .map_err(|error| broken(&error))
+                let read = reading.in_time(joined.read(body, &reading)).await?;
+                read.map_err(|error| broken(&error))
             }
             None => {
-                let joined = self.read_undeclared(body, &mut admission);
-                in_time(self.read_timeout, joined).await?
+                let joined = self.read_undeclared((body, &reading), &mut admission);
+                reading.in_time(joined).await?
             }
         };
         Ok(intake::Request {
             signal,
             body: read?,
             encoding,
+            format,
             limit: self.limit,
             reservation: admission.reservation,
             caller: admission.caller,
@@ -153,11 +164,11 @@ impl Http {
     /// Reads a chunked body, paying as it grows.
     async fn read_undeclared(
         &self,
-        body: &mut Incoming,
+        (body, reading): (&mut Incoming, &Reading<'_>),
         admission: &mut Admission,
     ) -> Result<Bytes, Failed> {
         let mut joined = Vec::new();
-        while let Some(chunk) = next_data(body).await.map_err(|error| broken(&error))? {
+        while let Some(chunk) = reading.next(body).await.map_err(|error| broken(&error))? {
             let total = joined.len() + chunk.len();
             if total > self.limit {
                 return Err(Refused::TooLarge { limit: self.limit }.into());
@@ -180,9 +191,14 @@ impl Http {
 
 /// What can be said of a request by its head alone.
 fn look(
-    signal: Option<Signal>,
+    (signal, format): (Option<Signal>, Option<Format>),
     head: &request::Parts,
-) -> Result<(Signal, Option<Encoding>), Failed> {
+) -> Result<(Signal, Format, Option<Encoding>), Failed> {
+    if head.extensions.get::<TwoLengths>().is_some() {
+        let problem = "the request has a Content-Length and a Transfer-Encoding: which of them \
+                       counts is a guess, and who stands between may have made another";
+        return Err(Failed::invalid(Fault::Framing, problem));
+    }
     let Some(signal) = signal else {
         let problem = format!(
             "{} is not served here: post to /v1/traces, /v1/metrics or /v1/logs, and see that a \
@@ -196,13 +212,13 @@ fn look(
         let status = Status::new(GrpcCode::Internal, "only POST is served here");
         return Err(Failed::fault(Fault::Method, status));
     }
-    if media_type(&head.headers).is_none_or(|kind| kind != PROTOBUF) {
-        let problem = "the content type must be application/x-protobuf";
+    let Some(format) = format else {
+        let problem = "the content type must be application/x-protobuf or application/json";
         let status = Status::new(GrpcCode::InvalidArgument, problem);
         return Err(Failed::fault(Fault::MediaType, status));
-    }
+    };
     match coding(&head.headers) {
-        Ok(encoding) => Ok((signal, encoding)),
+        Ok(encoding) => Ok((signal, format, encoding)),
         Err(_unsupported) => {
             let problem = "the content encoding is not supported: use gzip or zstd";
             let status = Status::new(GrpcCode::InvalidArgument, problem);
@@ -253,38 +269,61 @@ fn path(path: &str) -> &str {
     path.get(start.saturating_sub(1)..).unwrap_or(path)
 }
 
-/// The content type without its parameters, in lower case.
-fn media_type(headers: &HeaderMap) -> Option<String> {
+/// What the content type says, whatever its parameters and its case.
+fn format(headers: &HeaderMap) -> Option<Format> {
     let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
-    Some(value.split(';').next()?.trim().to_ascii_lowercase())
+    Format::from_media_type(&value.split(';').next()?.trim().to_ascii_lowercase())
 }
 
 fn broken(error: &ReadError) -> Failed {
     Failed::invalid(Fault::Framing, &error.to_string())
 }
 
-fn success(accepted: &Accepted) -> Response<Full<Bytes>> {
+/// The format in which a failure is told: that of the request; where that is none of ours, JSON,
+/// which a person can read.
+fn readable(headers: &HeaderMap) -> Format {
+    let says_protobuf = |kind: &HeaderValue| {
+        let kind = kind.as_bytes();
+        kind.windows(8)
+            .any(|part| part.eq_ignore_ascii_case(b"protobuf"))
+    };
+    match headers.get(header::CONTENT_TYPE) {
+        Some(kind) if says_protobuf(kind) => Format::Protobuf,
+        _ => Format::Json,
+    }
+}
+
+/// A success, in the format of the request.
+fn success(
+    (signal, format): (Signal, Format),
+    accepted: &Accepted,
+    asked: &HeaderMap,
+) -> Response<Full<Bytes>> {
     let body = if accepted.rejected == 0 && accepted.message.is_empty() {
         response::full_success()
     } else {
         response::partial_success(accepted.rejected, &accepted.message)
     };
-    let mut response = Response::new(Full::new(body));
-    response
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, HeaderValue::from_static(PROTOBUF));
+    let body = match format {
+        Format::Protobuf => body,
+        Format::Json => response::to_json(signal, &body),
+    };
+    let mut response = packed::response(body, asked);
+    let kind = HeaderValue::from_static(format.media_type());
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
     response
 }
 
-/// A failure, with a `google.rpc.Status` for its body in the encoding of the request.
-fn failure(failed: &Failed, json: bool) -> Response<Full<Bytes>> {
+/// A failure, with a `google.rpc.Status` for its body.
+fn failure(failed: &Failed, asked: &HeaderMap) -> Response<Full<Bytes>> {
     let status = &failed.status;
-    let (kind, body) = if json {
-        (JSON, status.encode_json())
-    } else {
-        (PROTOBUF, status.encode())
+    let format = readable(asked);
+    let body = match format {
+        Format::Protobuf => status.encode(),
+        Format::Json => status.encode_json(),
     };
-    let mut response = Response::new(Full::new(body));
+    let kind = format.media_type();
+    let mut response = packed::response(body, asked);
     *response.status_mut() = failed.http_status();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));

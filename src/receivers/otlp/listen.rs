@@ -12,8 +12,10 @@ use hyper_util::rt::TokioExecutor;
 use hyper_util::server::conn::auto::Builder;
 
 use super::connection::{Windows, http1, http2, limits};
+use super::cors::Cors;
 use super::grpc::Grpc;
 use super::guard::Guard;
+use super::health::Health;
 use super::http::Http;
 use super::{GrpcConfig, HttpConfig, OtlpConfig};
 use crate::auth::Authenticator;
@@ -23,6 +25,7 @@ use crate::net::listen::{Kept, Listener, SocketMode};
 use crate::net::serve::serve;
 use crate::net::tls::{Alpn, Register, Server, ServerTlsConfig};
 use crate::shutdown::Drain;
+use crate::telemetry::health::Ready;
 use crate::telemetry::metrics::{ReceiverMetrics, Registry};
 
 /// Listeners that are bound, and not served yet.
@@ -110,7 +113,7 @@ impl Listeners {
     }
 
     /// Serves them until the drain begins and their connections are done.
-    pub async fn serve(self, intake: Intake, drain: Drain) {
+    pub async fn serve(self, intake: Intake, ready: Ready, drain: Drain) {
         let windows = Windows::new(&intake.budget);
         let guard = self.guard;
         let grpc = self.grpc.map(|(listener, config, metrics)| {
@@ -121,6 +124,7 @@ impl Listeners {
                 guard: guard.clone(),
                 limit,
                 metrics,
+                health: Health::new(ready, drain.clone()),
             };
             (listener, config, Arc::new(grpc))
         });
@@ -130,6 +134,7 @@ impl Listeners {
                 guard,
                 limit: config.max_request_body_size.as_usize(),
                 read_timeout: config.read_timeout,
+                cors: config.cors.as_ref().map(Cors::new),
                 metrics,
             };
             (listener, config, Arc::new(http))
@@ -217,7 +222,8 @@ async fn serve_grpc(
         let service = service_fn(move |request| {
             // As long as the connection lives, its window is paid for.
             let _held = &held;
-            traffic.during(Arc::clone(&grpc).serve(request, peer.clone()))
+            let from = (peer.clone(), Arc::clone(&traffic));
+            traffic.during(Arc::clone(&grpc).serve(request, from))
         });
         (builder, service)
     })
@@ -241,7 +247,8 @@ async fn serve_http(
         let http = Arc::clone(&service);
         let service = service_fn(move |request| {
             let _held = &held;
-            traffic.during(Arc::clone(&http).serve(request, peer.clone()))
+            let from = (peer.clone(), Arc::clone(&traffic));
+            traffic.during(Arc::clone(&http).serve(request, from))
         });
         (builder, service)
     })
@@ -272,12 +279,12 @@ async fn serve_both(
         let service = service_fn(move |request: Request<Incoming>| {
             let _held = &held;
             let (grpc, http) = (Arc::clone(&grpc), Arc::clone(&http));
-            let peer = peer.clone();
+            let from = (peer.clone(), Arc::clone(&traffic));
             traffic.during(async move {
                 match is_grpc(&request) {
-                    true => grpc.serve(request, peer).await.map(|a| a.map(Either::Left)),
+                    true => grpc.serve(request, from).await.map(|a| a.map(Either::Left)),
                     false => http
-                        .serve(request, peer)
+                        .serve(request, from)
                         .await
                         .map(|a| a.map(Either::Right)),
                 }

@@ -7,15 +7,21 @@ use serde::Deserialize;
 use crate::auth::AuthConfig;
 use crate::net::listen::SocketMode;
 use crate::net::tls::ServerTlsConfig;
-use crate::otlp::walk::Validation;
+use crate::otlp::walk::{ItemPolicy, Rules, Validation};
 use crate::units::{self, ByteSize};
 
+use cors::CorsConfig;
+
+mod answer;
 mod body;
 mod connection;
+pub mod cors;
 mod grpc;
 mod guard;
+mod health;
 mod http;
 pub mod listen;
+mod packed;
 mod refusal;
 
 /// `type = "otlp"`
@@ -28,12 +34,25 @@ pub struct OtlpConfig {
     pub http: Option<HttpConfig>,
     /// How far the walk at the door goes.
     pub validation: ValidationConfig,
+    /// What becomes of items with a string that is not UTF-8.
+    pub invalid_utf8: ItemPolicy,
+    /// What becomes of items with an id of the wrong length.
+    pub invalid_ids: ItemPolicy,
     /// Who is let in, on every listener; everybody if absent. Read apart.
     #[serde(skip)]
     pub auth: Option<AuthConfig>,
 }
 
 impl OtlpConfig {
+    /// By what the walk at the door judges.
+    pub fn rules(&self) -> Rules {
+        Rules {
+            validation: self.validation.into(),
+            invalid_utf8: self.invalid_utf8,
+            invalid_ids: self.invalid_ids,
+        }
+    }
+
     /// Whether both protocols are to be had at one address.
     pub fn shares_a_port(&self) -> bool {
         match (&self.grpc, &self.http) {
@@ -104,6 +123,9 @@ pub struct HttpConfig {
     /// The longest that a client may take to send its body, once it is let in.
     #[serde(default = "default_read_timeout", with = "units::duration")]
     pub read_timeout: Duration,
+    /// Which web pages may send; none if absent.
+    #[serde(default)]
+    pub cors: Option<CorsConfig>,
     /// Limits of each connection.
     #[serde(default)]
     pub keepalive: KeepaliveConfig,

@@ -53,11 +53,19 @@ impl Failed {
 
     /// The client took too long to send what it announced.
     pub(super) fn slow() -> Self {
-        let problem = "the request was not sent within the time that one may take";
-        let status = Status::unavailable(problem, Duration::from_secs(1));
+        let status = Status::unavailable(words(Refusal::SlowClient), Duration::from_secs(1));
         Self {
             status,
-            kind: Kind::Fault(Fault::Framing),
+            kind: Kind::Refusal(Refusal::SlowClient),
+        }
+    }
+
+    /// The client's own deadline was reached before all of it had come.
+    pub(super) fn late() -> Self {
+        let problem = "the deadline of the call is over, and not all of it has come";
+        Self {
+            status: Status::new(GrpcCode::DeadlineExceeded, problem),
+            kind: Kind::Refusal(Refusal::SlowClient),
         }
     }
 
@@ -114,6 +122,9 @@ impl Failed {
     pub(super) fn hint(&self) -> Option<(HeaderName, &'static str)> {
         match self.kind {
             Kind::Fault(Fault::Method) => Some((header::ALLOW, "POST")),
+            Kind::Fault(Fault::MediaType) => {
+                Some((header::ACCEPT, "application/x-protobuf, application/json"))
+            }
             Kind::Fault(Fault::Encoding) => Some((header::ACCEPT_ENCODING, "gzip, zstd")),
             Kind::Denied { challenge, .. } => Some((header::WWW_AUTHENTICATE, challenge?)),
             _ => None,
@@ -186,5 +197,6 @@ fn words(why: Refusal) -> &'static str {
         Refusal::NotStored => "the disk does not take it for now; try again later",
         Refusal::RateLimited => "the tenant has sent more than it may; try again later",
         Refusal::FaultInjected => "a fault was injected; try again later",
+        Refusal::SlowClient => "the request was not sent within the time that one may take",
     }
 }

@@ -8,6 +8,7 @@ use super::Registry;
 use super::table::{self, BySignal};
 use crate::auth::{Outcome, Reason};
 use crate::otlp::Signal;
+use crate::otlp::walk::BadValue;
 
 /// Why a request was told to come back later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,11 +29,13 @@ pub enum Refusal {
     RateLimited,
     /// A `fault` processor says so.
     FaultInjected,
+    /// The client did not send in time what it announced.
+    SlowClient,
 }
 
 impl Refusal {
     /// Every reason; `as usize` is the index into it.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Budget,
         Self::TooManyHeld,
         Self::QueueFull,
@@ -41,6 +44,7 @@ impl Refusal {
         Self::NotStored,
         Self::RateLimited,
         Self::FaultInjected,
+        Self::SlowClient,
     ];
 
     /// The word for it in metric labels and logs.
@@ -54,6 +58,7 @@ impl Refusal {
             Self::NotStored => "not_stored",
             Self::RateLimited => "rate_limited",
             Self::FaultInjected => "fault_injected",
+            Self::SlowClient => "slow_client",
         }
     }
 }
@@ -109,6 +114,9 @@ impl Fault {
 
 type Each = [Counter; Signal::ALL.len()];
 
+/// By what is bad in an item.
+type EachBad = [Counter; BadValue::ALL.len()];
+
 /// The handles of one receiver and transport, registered once. Every request ends in exactly one
 /// of `accepted`, `refused`, `faulty`, `denied` and `failed`.
 #[derive(Debug)]
@@ -116,7 +124,7 @@ pub struct ReceiverMetrics {
     accepted: Each,
     refused: Each,
     failed: Each,
-    rejected: Each,
+    rejected: [EachBad; Signal::ALL.len()],
     succeeded_requests: Counter,
     refused_requests: Counter,
     failed_requests: Counter,
@@ -140,7 +148,12 @@ impl ReceiverMetrics {
             accepted: each(&table::RECEIVER_ACCEPTED),
             refused: each(&table::RECEIVER_REFUSED),
             failed: each(&table::RECEIVER_FAILED),
-            rejected: Signal::ALL.map(|s| with(&table::RECEIVER_REJECTED_ITEMS, s.name())),
+            rejected: Signal::ALL.map(|signal| {
+                BadValue::ALL.map(|bad| {
+                    let labels = [receiver, transport, signal.name(), bad.name()];
+                    registry.counter(&table::RECEIVER_REJECTED_ITEMS, &labels)
+                })
+            }),
             succeeded_requests: with(&table::RECEIVER_REQUESTS, "success"),
             refused_requests: with(&table::RECEIVER_REQUESTS, "refused"),
             failed_requests: with(&table::RECEIVER_REQUESTS, "failure"),
@@ -161,10 +174,15 @@ impl ReceiverMetrics {
         self.request_bytes.record(plain as f64);
     }
 
-    /// The client was told that we have `items`; `rejected` more were cut out of the request.
-    pub fn accepted(&self, signal: Signal, items: u64, rejected: u64) {
+    /// The client was told that we have `items`; those in `rejected`, by `BadValue as usize`,
+    /// were cut out of the request.
+    pub fn accepted(&self, signal: Signal, items: u64, rejected: [u64; BadValue::ALL.len()]) {
         add(&self.accepted, signal as usize, items);
-        add(&self.rejected, signal as usize, rejected);
+        if let Some(counters) = self.rejected.get(signal as usize) {
+            for (bad, items) in BadValue::ALL.into_iter().zip(rejected) {
+                add(counters, bad as usize, items);
+            }
+        }
         self.succeeded_requests.increment(1);
     }
 
@@ -247,7 +265,7 @@ mod tests {
     fn every_outcome_is_counted_under_its_own_name() {
         let registry = Registry::default();
         let receiver = ReceiverMetrics::new(&registry, "apps", "grpc");
-        receiver.accepted(Signal::Traces, 10, 2);
+        receiver.accepted(Signal::Traces, 10, [2, 1]);
         receiver.refused(Signal::Metrics, 5, Refusal::QueueFull);
         receiver.refused(Signal::Logs, 0, Refusal::Budget);
         receiver.faulty(Fault::Malformed);
@@ -268,7 +286,8 @@ mod tests {
                 "otlpd_receiver_faulty_requests_total{,reason=\"malformed\"} 1",
                 "otlpd_receiver_refused_requests_total{,reason=\"budget\"} 1",
                 "otlpd_receiver_refused_requests_total{,reason=\"queue_full\"} 1",
-                "otlpd_receiver_rejected_items_total{,signal=\"traces\"} 2",
+                "otlpd_receiver_rejected_items_total{,signal=\"traces\",reason=\"invalid_utf8\"} 2",
+                "otlpd_receiver_rejected_items_total{,signal=\"traces\",reason=\"invalid_id\"} 1",
             ]
         );
     }

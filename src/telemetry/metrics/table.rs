@@ -137,7 +137,7 @@ single! {
     RECEIVER_REFUSED_REQUESTS: Kind::Counter,
         "otlpd_receiver_refused_requests" "" ["receiver", "transport", "reason"]
         "Requests that were refused: budget, too_many_held, queue_full, draining, \
-         not_delivered, not_stored, rate_limited or fault_injected.";
+         not_delivered, not_stored, rate_limited, fault_injected or slow_client.";
     RECEIVER_FAULTY_REQUESTS: Kind::Counter,
         "otlpd_receiver_faulty_requests" "" ["receiver", "transport", "reason"]
         "Requests at fault: malformed, compression, encoding, media_type, too_large, framing, \
@@ -148,9 +148,10 @@ single! {
          not_yet_valid, wrong_audience or wrong_issuer (UNAUTHENTICATED, 401), not_allowed \
          (PERMISSION_DENIED, 403) or no_keys (UNAVAILABLE, 503).";
     RECEIVER_REJECTED_ITEMS: Kind::Counter,
-        "otlpd_receiver_rejected_items" "" ["receiver", "transport", "signal"]
-        "Items at fault that were cut out of a request whose other items were accepted (partial \
-         success).";
+        "otlpd_receiver_rejected_items" "" ["receiver", "transport", "signal", "reason"]
+        "Items that were cut out of a request whose other items were accepted (partial success), \
+         for a bad value in them or in their resource, scope or metric: invalid_utf8 or \
+         invalid_id.";
     RECEIVER_WIRE_BYTES: Kind::Counter,
         "otlpd_receiver_wire_bytes" "bytes" ["receiver", "transport"]
         "Bytes of request bodies as they came, compressed or not.";
