@@ -10,6 +10,7 @@ use crate::component::Exporter;
 use crate::host::workers::Workers;
 use crate::net::compression::Encoding;
 use crate::net::tls::Register;
+use crate::otlp::Format;
 
 mod authorization;
 pub mod debug;
@@ -23,7 +24,7 @@ mod outgoing;
 pub enum ExporterConfig {
     /// OTLP over gRPC.
     OtlpGrpc(otlp_grpc::OtlpGrpcConfig),
-    /// OTLP over HTTP, binary protobuf.
+    /// OTLP over HTTP, in binary protobuf or JSON.
     OtlpHttp(otlp_http::OtlpHttpConfig),
     /// Prints what passes.
     Debug(debug::DebugConfig),
@@ -35,7 +36,7 @@ impl ExporterConfig {
     /// Every `type` there is, with a line on what it is for.
     pub const TYPES: [(&'static str, &'static str); 4] = [
         ("otlp_grpc", "OTLP over gRPC"),
-        ("otlp_http", "OTLP over HTTP (binary protobuf)"),
+        ("otlp_http", "OTLP over HTTP, in binary protobuf or JSON"),
         ("debug", "prints what passes, for a person"),
         (
             "discard",
@@ -91,10 +92,12 @@ impl ExporterConfig {
         })
     }
 
-    /// The encoding in which requests leave; one that came so encoded may leave as it came.
+    /// The encoding in which requests leave; one that came so encoded may leave as it came. None
+    /// for JSON, which is made here and is never what came.
     pub fn encoding(&self) -> Option<Encoding> {
         match self {
             Self::OtlpGrpc(config) => config.compression.encoding(),
+            Self::OtlpHttp(config) if config.encoding == Format::Json => None,
             Self::OtlpHttp(config) => config.compression.encoding(),
             Self::Debug(_) | Self::Discard(_) => None,
         }

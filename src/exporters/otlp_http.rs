@@ -1,4 +1,4 @@
-//! OTLP over HTTP/1.1, binary protobuf.
+//! OTLP over HTTP/1.1, in binary protobuf or JSON.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -21,8 +21,8 @@ use crate::net::compression::{self, Encoding};
 use crate::net::dial::{Dialler, Target};
 use crate::net::pool::Pool;
 use crate::net::tls::{Alpn, ClientTlsConfig, Register};
-use crate::otlp::Signal;
 use crate::otlp::status::{self, Status, Verdict};
+use crate::otlp::{Format, Signal, response};
 use crate::units;
 
 /// `type = "otlp_http"`
@@ -38,6 +38,9 @@ pub struct OtlpHttpConfig {
     /// What is shown to the destination; nothing if absent. Read apart.
     #[serde(skip)]
     pub auth: Option<CredentialsConfig>,
+    /// How requests are written.
+    #[serde(default)]
+    pub encoding: Format,
     /// How requests are compressed.
     #[serde(default)]
     pub compression: Compression,
@@ -56,6 +59,7 @@ pub struct OtlpHttpConfig {
 pub struct OtlpHttp {
     target: Target,
     pool: Pool<Outgoing>,
+    format: Format,
     compression: Option<Encoding>,
     headers: HeaderMap,
     authorization: Authorization,
@@ -81,7 +85,7 @@ impl OtlpHttp {
         headers.insert(header::HOST, host);
         headers.insert(
             header::CONTENT_TYPE,
-            HeaderValue::from_static("application/x-protobuf"),
+            HeaderValue::from_static(config.encoding.media_type()),
         );
         headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
         headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
@@ -96,6 +100,7 @@ impl OtlpHttp {
         Ok(Self {
             target,
             pool,
+            format: config.encoding,
             compression,
             headers,
             authorization: Authorization::open(config.auth.as_ref(), whose)?,
@@ -104,7 +109,10 @@ impl OtlpHttp {
     }
 
     async fn attempt(&self, batch: &Batch) -> Result<Delivered, Failure> {
-        let message = outgoing::encode(batch, self.compression, &self.workers).await?;
+        let message = match self.format {
+            Format::Protobuf => outgoing::encode(batch, self.compression, &self.workers).await?,
+            Format::Json => outgoing::to_json(batch, self.compression, &self.workers).await?,
+        };
         let shown = self.authorization.shown().await?;
         let mut outcome = self.send(batch.signal, message.clone(), &shown).await;
         let other = self.authorization.instead(&outcome, shown.as_ref());
@@ -158,14 +166,21 @@ impl OtlpHttp {
             (Err(error), _) => return Err(outgoing::broken_answer(error.as_ref()).into()),
         };
         let cause = || {
-            let said = Status::decode(&answer).map_or(String::new(), |status| status.message);
+            let status = match format(&head.headers) {
+                Format::Protobuf => Status::decode(&answer),
+                Format::Json => Status::decode_json(&answer),
+            };
+            let said = status.map_or(String::new(), |status| status.message);
             format!("HTTP {}: {said}", head.status)
         };
         if head.status == StatusCode::UNAUTHORIZED {
             return Err(Setback::Unauthenticated { cause: cause() });
         }
         outgoing::judge(verdict, cause)?;
-        Ok(outgoing::delivered(&answer))
+        Ok(outgoing::delivered(&match format(&head.headers) {
+            Format::Protobuf => answer,
+            Format::Json => response::from_json(signal, &answer),
+        }))
     }
 }
 
@@ -173,6 +188,14 @@ impl Exporter for OtlpHttp {
     fn export<'a>(&'a self, batch: &'a Batch) -> BoxFuture<'a, Result<Delivered, Failure>> {
         self.attempt(batch).boxed()
     }
+}
+
+/// How the answer is written, whatever the request was: what does not say so is protobuf.
+fn format(headers: &HeaderMap) -> Format {
+    let kind = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    kind.and_then(Format::from_media_type).unwrap_or_default()
 }
 
 /// The answer, inflated where it says so.

@@ -16,7 +16,7 @@ pub enum ReceiverConfig {
 impl ReceiverConfig {
     /// Every `type` there is, with a line on what it is for.
     pub const TYPES: [(&'static str, &'static str); 1] =
-        [("otlp", "OTLP over gRPC and HTTP (binary protobuf)")];
+        [("otlp", "OTLP over gRPC and HTTP (binary protobuf or JSON)")];
 
     /// Reads the table of a receiver of this type; `None` if there is no such type.
     pub fn read<'de, D: serde::Deserializer<'de>>(

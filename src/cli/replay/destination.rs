@@ -23,6 +23,7 @@ use crate::exporters::{self, ExporterConfig};
 use crate::host::signals::StopSignals;
 use crate::host::workers::Workers;
 use crate::net::tls::Register;
+use crate::otlp::Format;
 use crate::units::parse_duration;
 
 /// How requests travel, and how hard it is tried.
@@ -106,6 +107,7 @@ impl DestinationArgs {
                 auth: None,
                 endpoint,
                 tls: self.tls.config(),
+                encoding: Format::Protobuf,
                 compression,
                 headers,
                 max_connection_age,

@@ -238,7 +238,7 @@ async fn a_tenant_takes_its_share_of_the_budget_and_leaves_the_rest_to_others() 
 async fn a_request_that_turns_out_larger_is_paid_by_its_tenant() {
     let street = Street::new(&each(LimitsConfig::default()));
     let mut first = street.admit("a", 1000).await.unwrap();
-    street.intake.settle_length(&mut first, 4000).await.unwrap();
+    street.intake.grow(&mut first, 3000, 3000).await.unwrap();
     let mut second = street.admit("a", 1000).await.unwrap();
     let grown = street.intake.grow(&mut second, 1000, 1000).await;
     assert!(

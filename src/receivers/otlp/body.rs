@@ -1,7 +1,7 @@
 //! Reading a body and joining it into one buffer.
 
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,6 +11,8 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
 
 use super::refusal::Failed;
+use crate::intake::{Admission, Intake, Refused};
+use crate::telemetry::metrics::Fault;
 
 /// A chunk of at least this many bytes that is the whole body is kept as it is. Smaller ones
 /// are copied, since a small chunk keeps the connection's much larger read buffer alive.
@@ -58,6 +60,9 @@ pub(super) struct Reading<'a> {
     gives_up: bool,
     length: AtomicUsize,
     received: AtomicUsize,
+    /// Milliseconds that the client waited for us meanwhile.
+    held: AtomicU64,
+    holds: AtomicBool,
     /// Whether somebody waits for what a slow client holds.
     wanted: &'a (dyn Fn() -> bool + Sync),
 }
@@ -86,6 +91,8 @@ impl<'a> Reading<'a> {
             gives_up: sooner.is_some(),
             length: AtomicUsize::new(0),
             received: AtomicUsize::new(0),
+            held: AtomicU64::new(0),
+            holds: AtomicBool::new(false),
             wanted,
         }
     }
@@ -97,6 +104,17 @@ impl<'a> Reading<'a> {
             self.until = self.began + self.longest;
         }
         self
+    }
+
+    /// Waits for something that is not the client's fault.
+    async fn not_counting<T>(&self, held: impl Future<Output = T>) -> T {
+        let now = Instant::now();
+        self.holds.store(true, Ordering::Relaxed);
+        let outcome = held.await;
+        self.holds.store(false, Ordering::Relaxed);
+        let held = u64::try_from(now.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.held.fetch_add(held, Ordering::Relaxed);
+        outcome
     }
 
     /// So many bytes are announced.
@@ -142,56 +160,102 @@ impl<'a> Reading<'a> {
         // Of a length that is not announced, what has come was to come.
         let length = self.length.load(Ordering::Relaxed).max(received);
         let due = a_second.max(length / seconds) as f64;
-        (received as f64) < now.duration_since(self.began).as_secs_f64() * due
+        let held = Duration::from_millis(self.held.load(Ordering::Relaxed));
+        let time = now.duration_since(self.began).saturating_sub(held);
+        !self.holds.load(Ordering::Relaxed) && (received as f64) < time.as_secs_f64() * due
     }
 }
 
-/// A body of known length, of which the first bytes have arrived.
-pub(super) struct Joined {
-    first: Bytes,
-    length: usize,
+/// Where a body is read into, and what pays for it.
+pub(super) struct Room<'a> {
+    pub(super) intake: &'a Intake,
+    pub(super) admission: &'a mut Admission,
+    /// How long it is, where that is declared.
+    pub(super) length: Option<usize>,
+    /// How long it may be, where that is not.
+    pub(super) limit: usize,
 }
 
-impl Joined {
-    pub(super) fn new(first: Bytes, length: usize) -> Self {
-        Self { first, length }
-    }
+/// Of a body of declared length so many times what has come is paid for: whoever is to hold much
+/// must have sent something, and one frame of 16 KiB is enough for most bodies as a whole.
+const AHEAD: usize = 32;
 
-    /// Reads the rest; the result has exactly the declared length.
+/// What a body of undeclared length is paid for at a time, in bytes.
+const STEP: usize = 64 << 10;
+
+impl Room<'_> {
+    /// Reads all of a body whose first bytes have come. The result has exactly the declared
+    /// length.
     pub(super) async fn read(
-        self,
+        &mut self,
+        first: Bytes,
         body: &mut Incoming,
         reading: &Reading<'_>,
-    ) -> Result<Bytes, ReadError> {
-        let Self { first, length } = self;
-        reading.announced(length);
-        if first.len() == length && length >= KEEP_BYTES {
-            return at_end(body).await.map(|()| first);
+    ) -> Result<Bytes, Failed> {
+        reading.announced(self.length.unwrap_or(0));
+        let mut joined = Vec::new();
+        let mut next = Some(first);
+        while let Some(chunk) = next {
+            if chunk.is_empty() {
+                next = reading.next(body).await?;
+                continue;
+            }
+            let total = joined.len() + chunk.len();
+            self.pay(total, reading).await?;
+            if joined.is_empty() && self.length == Some(chunk.len()) && chunk.len() >= KEEP_BYTES {
+                at_end(body, reading).await?;
+                self.intake.settle_length(self.admission, chunk.len());
+                return Ok(chunk);
+            }
+            // What is allocated is what is paid for.
+            let room = self.admission.reservation.bytes();
+            let room = room.min(self.length.unwrap_or(room));
+            joined.reserve_exact(room.saturating_sub(joined.len()));
+            joined.extend_from_slice(&chunk);
+            drop(chunk);
+            next = reading.next(body).await?;
         }
-        let mut joined = Vec::with_capacity(length);
-        append(&mut joined, &first, length)?;
-        drop(first);
-        while joined.len() < length {
-            let chunk = reading.next(body).await?.ok_or(ReadError::Short)?;
-            append(&mut joined, &chunk, length)?;
+        if self.length.is_some_and(|length| joined.len() < length) {
+            return Err(ReadError::Short.into());
         }
-        at_end(body).await.map(|()| joined.into())
+        joined.shrink_to_fit();
+        self.intake.settle_length(self.admission, joined.len());
+        Ok(joined.into())
+    }
+
+    /// Pays for `total` bytes that have come, and for some that will.
+    async fn pay(&mut self, total: usize, reading: &Reading<'_>) -> Result<(), Failed> {
+        if self.length.is_some_and(|length| total > length) {
+            return Err(ReadError::Long.into());
+        }
+        if total > self.limit {
+            let limit = self.limit;
+            return Err(Refused::TooLarge { limit }.into());
+        }
+        let paid = self.admission.reservation.bytes();
+        if total <= paid {
+            return Ok(());
+        }
+        let soon = match self.length {
+            Some(length) => length.min(total.saturating_mul(AHEAD)),
+            None => total.max(paid + STEP.max(paid / 2)),
+        };
+        let grown = self.intake.grow(self.admission, total - paid, soon - paid);
+        Ok(reading.not_counting(grown).await?)
     }
 }
 
-fn append(joined: &mut Vec<u8>, chunk: &[u8], length: usize) -> Result<(), ReadError> {
-    if joined.len() + chunk.len() > length {
-        return Err(ReadError::Long);
-    }
-    joined.extend_from_slice(chunk);
-    Ok(())
-}
-
-async fn at_end(body: &mut Incoming) -> Result<(), ReadError> {
-    while let Some(chunk) = next_data(body).await? {
+async fn at_end(body: &mut Incoming, reading: &Reading<'_>) -> Result<(), ReadError> {
+    while let Some(chunk) = reading.next(body).await? {
         if !chunk.is_empty() {
             return Err(ReadError::Long);
         }
     }
     Ok(())
+}
+
+impl From<ReadError> for Failed {
+    fn from(error: ReadError) -> Self {
+        Self::invalid(Fault::Framing, &error.to_string())
+    }
 }

@@ -7,6 +7,7 @@ use hyper_util::server::conn::auto::Builder;
 
 use super::KeepaliveConfig;
 use crate::budget::{Budget, Reservation};
+use crate::intake::FIRST;
 use crate::net::serve::Limits;
 
 /// The largest frame that a client may send. Large frames are most of what makes a pass-through
@@ -19,6 +20,10 @@ const STREAM_WINDOW: u32 = MAX_FRAME + (64 << 10);
 /// The most and the least that one connection may send before anybody reads it. The least is
 /// HTTP/2's own initial window, which cannot be made smaller.
 const WINDOW: (usize, usize) = (4 << 20, 64 << 10);
+
+/// What is paid for a stream that says nothing comes to no more than its connection's window, so
+/// that silence alone never fills the budget; but so many streams a connection may have.
+const LEAST_STREAMS: u32 = 16;
 
 /// The largest read buffer of an HTTP/1.1 connection, its headers included: it is what the
 /// connection may send before anybody reads it, and no larger than its window is.
@@ -105,6 +110,8 @@ pub(super) fn http2(
 ) {
     let time = keepalive.time;
     let window = u32::try_from(window.bytes).unwrap_or(u32::MAX);
+    let affordable = window / u32::try_from(FIRST).unwrap_or(u32::MAX);
+    let streams = streams.min(affordable.max(LEAST_STREAMS));
     builder
         .http2()
         .timer(TokioTimer::new())

@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::answer::Answer;
-use super::body::{Joined, ReadError, Reading};
+use super::body::{ReadError, Reading, Room};
 use super::guard::Guard;
 use super::health::Health;
 use super::packed::takes_gzip;
@@ -136,14 +136,17 @@ impl Grpc {
         if length > self.limit {
             return Err(Refused::TooLarge { limit: self.limit }.into());
         }
-        self.intake.settle_length(&mut admission, length).await?;
-        // It may have been held for a while.
-        let reading = reading.begin();
-        let joined = Joined::new(first, length).read(&mut body, &reading);
-        let joined = reading.in_time(joined).await?;
+        let mut room = Room {
+            intake: &self.intake,
+            admission: &mut admission,
+            length: Some(length),
+            limit: self.limit,
+        };
+        let read = room.read(first, &mut body, &reading);
+        let read = reading.in_time(read).await??;
         Ok(intake::Request {
             signal,
-            body: joined.map_err(|error| broken(&error))?,
+            body: read,
             encoding: prefix.encoding(encoding)?,
             format: Format::Protobuf,
             limit: self.limit,
@@ -169,9 +172,9 @@ pub(super) async fn message_of(
     if length > limit {
         return Err(Refused::TooLarge { limit }.into());
     }
-    let joined = Joined::new(first, length).read(&mut body, &reading);
-    let joined = reading.in_time(joined).await?;
-    let message = joined.map_err(|error| broken(&error))?;
+    let message = reading
+        .in_time(small(first, length, &mut body, &reading))
+        .await??;
     match prefix.encoding(encoding)? {
         None => Ok(message),
         Some(encoding) => compression::inflate(encoding, &message, limit, &mut |_| true)
@@ -180,6 +183,26 @@ pub(super) async fn message_of(
                 InflateError::TooLarge => Refused::TooLarge { limit }.into(),
                 error => Failed::invalid(Fault::Compression, &error.to_string()),
             }),
+    }
+}
+
+/// The rest of a message that is small.
+async fn small(
+    first: Bytes,
+    length: usize,
+    body: &mut Incoming,
+    reading: &Reading<'_>,
+) -> Result<Bytes, Failed> {
+    let mut message = first.to_vec();
+    while let Some(chunk) = reading.next(body).await? {
+        if message.len() + chunk.len() > length {
+            return Err(ReadError::Long.into());
+        }
+        message.extend_from_slice(&chunk);
+    }
+    match message.len() == length {
+        true => Ok(message.into()),
+        false => Err(ReadError::Short.into()),
     }
 }
 
@@ -197,7 +220,7 @@ impl Prefix {
             let mut chunk = match reading.next(body).await {
                 Ok(Some(chunk)) => chunk,
                 Ok(None) => return Err(invalid("the call carries no whole message")),
-                Err(error) => return Err(broken(&error)),
+                Err(error) => return Err(error.into()),
             };
             if let Some(missing) = self.bytes.get_mut(self.filled..) {
                 let count = missing.len().min(chunk.len());
@@ -283,8 +306,4 @@ fn is_grpc(kind: &str) -> bool {
 
 fn invalid(problem: &str) -> Failed {
     Failed::invalid(Fault::Framing, problem)
-}
-
-fn broken(error: &ReadError) -> Failed {
-    invalid(&error.to_string())
 }

@@ -12,13 +12,13 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use tokio::time::{Instant, timeout};
 
-use super::body::{Joined, ReadError, Reading, next_data};
+use super::body::{Reading, Room, next_data};
 use super::cors::Cors;
 use super::guard::Guard;
 use super::packed;
 use super::refusal::Failed;
 use crate::auth::Identity;
-use crate::intake::{self, Accepted, Admission, Caller, Intake, Refused};
+use crate::intake::{self, Accepted, Caller, Intake, Refused};
 use crate::net::compression::{self, Encoding, Unsupported};
 use crate::net::peer::Peer;
 use crate::net::serve::{Traffic, TwoLengths};
@@ -50,9 +50,6 @@ const DRAIN: (Duration, usize) = (Duration::from_secs(10), 256 << 20);
 
 /// The same for one that was not let in, and is nobody to do much for.
 const DRAIN_DENIED: (Duration, usize) = (Duration::from_secs(2), 4 << 20);
-
-/// What a body of undeclared length is paid for at a time, in bytes.
-const STEP: usize = 64 << 10;
 
 impl Http {
     /// Answers one request of this peer.
@@ -138,20 +135,17 @@ impl Http {
         let expected = length.unwrap_or_else(|| self.intake.expected());
         let mut admission = self.intake.admit(signal, expected, caller).await?;
         let reading = reading.begin();
-        let read = match length {
-            Some(length) => {
-                let joined = Joined::new(Bytes::new(), length);
-                let read = reading.in_time(joined.read(body, &reading)).await?;
-                read.map_err(|error| broken(&error))
-            }
-            None => {
-                let joined = self.read_undeclared((body, &reading), &mut admission);
-                reading.in_time(joined).await?
-            }
+        let mut room = Room {
+            intake: &self.intake,
+            admission: &mut admission,
+            length,
+            limit: self.limit,
         };
+        let read = room.read(Bytes::new(), body, &reading);
+        let read = reading.in_time(read).await??;
         Ok(intake::Request {
             signal,
-            body: read?,
+            body: read,
             encoding,
             format,
             limit: self.limit,
@@ -159,33 +153,6 @@ impl Http {
             caller: admission.caller,
             charge: admission.charge,
         })
-    }
-
-    /// Reads a chunked body, paying as it grows.
-    async fn read_undeclared(
-        &self,
-        (body, reading): (&mut Incoming, &Reading<'_>),
-        admission: &mut Admission,
-    ) -> Result<Bytes, Failed> {
-        let mut joined = Vec::new();
-        while let Some(chunk) = reading.next(body).await.map_err(|error| broken(&error))? {
-            let total = joined.len() + chunk.len();
-            if total > self.limit {
-                return Err(Refused::TooLarge { limit: self.limit }.into());
-            }
-            let paid = admission.reservation.bytes();
-            if total > paid {
-                // As the vector grows: what it has allocated is what is paid for.
-                let needed = total - paid;
-                let wished = needed.max(STEP).max(joined.len() / 2);
-                self.intake.grow(admission, needed, wished).await?;
-            }
-            joined.reserve_exact(admission.reservation.bytes().saturating_sub(joined.len()));
-            joined.extend_from_slice(&chunk);
-        }
-        joined.shrink_to_fit();
-        self.intake.settle_length(admission, joined.len()).await?;
-        Ok(joined.into())
     }
 }
 
@@ -271,12 +238,7 @@ fn path(path: &str) -> &str {
 
 /// What the content type says, whatever its parameters and its case.
 fn format(headers: &HeaderMap) -> Option<Format> {
-    let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
-    Format::from_media_type(&value.split(';').next()?.trim().to_ascii_lowercase())
-}
-
-fn broken(error: &ReadError) -> Failed {
-    Failed::invalid(Fault::Framing, &error.to_string())
+    Format::from_media_type(headers.get(header::CONTENT_TYPE)?.to_str().ok()?)
 }
 
 /// The format in which a failure is told: that of the request; where that is none of ours, JSON,
