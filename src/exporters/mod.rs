@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
+use crate::auth::CredentialsConfig;
 use crate::component::Exporter;
 use crate::host::workers::Workers;
 use crate::net::compression::Encoding;
 use crate::net::tls::Register;
 use crate::otlp::Format;
 
+mod authorization;
 pub mod debug;
 pub mod discard;
 pub mod otlp_grpc;
@@ -55,6 +57,20 @@ impl ExporterConfig {
             "discard" => discard::DiscardConfig::deserialize(table).map(Self::Discard),
             _ => return None,
         })
+    }
+
+    /// Whether an exporter of this type shows credentials to its destination.
+    pub fn takes_auth(kind: &str) -> bool {
+        matches!(kind, "otlp_grpc" | "otlp_http")
+    }
+
+    /// Says what is shown to the destination, which is read apart.
+    pub fn set_auth(&mut self, auth: CredentialsConfig) {
+        match self {
+            Self::OtlpGrpc(config) => config.auth = Some(auth),
+            Self::OtlpHttp(config) => config.auth = Some(auth),
+            Self::Debug(_) | Self::Discard(_) => {}
+        }
     }
 
     /// The exporter itself; nothing is connected yet. `whose` is what the configuration calls it,

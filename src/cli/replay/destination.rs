@@ -96,6 +96,7 @@ impl DestinationArgs {
         let max_connection_age = Duration::from_secs(300);
         let config = match self.protocol {
             Protocol::Grpc => ExporterConfig::OtlpGrpc(OtlpGrpcConfig {
+                auth: None,
                 endpoint,
                 tls: self.tls.config(),
                 compression,
@@ -103,6 +104,7 @@ impl DestinationArgs {
                 max_connection_age,
             }),
             Protocol::Http => ExporterConfig::OtlpHttp(OtlpHttpConfig {
+                auth: None,
                 endpoint,
                 tls: self.tls.config(),
                 encoding: Format::Protobuf,
