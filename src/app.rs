@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -12,6 +11,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::admin::{self, PipelineSummary, Sources};
+use crate::auth::Authenticator;
 use crate::batch::Priority;
 use crate::budget::Budget;
 use crate::component::Exporter;
@@ -26,14 +26,15 @@ use crate::host::workers::Workers;
 use crate::intake::priority::Priorities;
 use crate::intake::{Door, Intake};
 use crate::net::inherited::Sockets;
-use crate::net::listen::Listener;
+use crate::net::listen::{Kept, Listener};
+use crate::net::tls::Register;
 use crate::otlp::Signal;
+use crate::otlp::walk::Rules;
 use crate::pipeline::Pipeline;
 use crate::pipeline::route::Route;
 use crate::processors;
 use crate::processors::fault::Fault;
 use crate::receivers::file::Positions;
-use crate::receivers::otlp::ValidationConfig;
 use crate::shutdown::Trigger;
 use crate::telemetry::health::Health;
 use crate::telemetry::lanes::Lanes;
@@ -86,10 +87,12 @@ pub struct App {
     admin: Option<JoinHandle<()>>,
     /// Second descriptors of all listening sockets: as long as they are open, nobody is refused,
     /// whoever accepts.
-    sockets: Vec<OwnedFd>,
+    sockets: Vec<Kept>,
     /// How far files were read by receivers that have stopped.
     positions: Positions,
     upgrades: Arc<Upgrades>,
+    /// Where TLS is used, and what is counted there.
+    tls: Register,
     deadline: Duration,
 }
 
@@ -149,13 +152,14 @@ impl App {
             sockets: Vec::new(),
             positions: past.map(|past| past.positions.clone()).unwrap_or_default(),
             upgrades,
+            tls: Register::default(),
             deadline: config.shutdown.deadline,
         }
     }
 
     fn start_admin(
         &mut self,
-        listener: Option<Listener>,
+        listener: Option<(Listener, Option<Arc<Authenticator>>)>,
         config: &Config,
         of: &Allowances,
         faults: Vec<Arc<Fault>>,
@@ -167,7 +171,7 @@ impl App {
             self.background
                 .push(tokio::spawn(resize(self.workers.clone(), cpu.clone())));
         }
-        let Some(listener) = listener else {
+        let Some((listener, auth)) = listener else {
             return;
         };
         let sources = Arc::new(Sources {
@@ -183,8 +187,9 @@ impl App {
             registry: Arc::clone(&self.registry),
             dead_letters: Arc::clone(&self.dead_letters),
             upgrades: Arc::clone(&self.upgrades),
+            tls: self.tls.clone(),
         });
-        self.admin = Some(tokio::spawn(admin::serve(listener, sources)));
+        self.admin = Some(tokio::spawn(admin::serve(listener, sources, auth)));
     }
 
     async fn open_lanes(
@@ -231,7 +236,7 @@ impl App {
         Ok(lanes)
     }
 
-    fn intake(&self, config: &Config, validation: ValidationConfig, pipelines: Feeds) -> Intake {
+    fn intake(&self, config: &Config, rules: Rules, pipelines: Feeds) -> Intake {
         let fed = Signal::ALL.into_iter().zip(&pipelines);
         let takes = fed
             .filter(|(_, fed)| !fed.is_empty())
@@ -239,7 +244,7 @@ impl App {
             .collect();
         let route = Arc::new(Route {
             pipelines,
-            validation: validation.into(),
+            rules,
             acknowledge: config.acknowledge(),
             budget: self.budget.clone(),
             workers: self.workers.clone(),
@@ -260,8 +265,8 @@ impl App {
     ///
     /// # Errors
     /// No descriptor is free.
-    pub fn sockets(&self) -> io::Result<Vec<OwnedFd>> {
-        self.sockets.iter().map(OwnedFd::try_clone).collect()
+    pub fn sockets(&self) -> io::Result<Vec<Kept>> {
+        self.sockets.iter().map(Kept::try_clone).collect()
     }
 
     /// The attempts to replace this process, as the admin side tells them.

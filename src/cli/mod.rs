@@ -6,15 +6,17 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{Config, Problems};
+use crate::config::{Config, Files, Problems};
 
 pub mod bench;
 mod components;
+mod conform;
 mod hand_over;
 mod health;
 mod queue;
 mod replay;
 mod run;
+mod tls;
 mod upgrade;
 mod validate;
 
@@ -47,6 +49,8 @@ enum Command {
     Replay(replay::Replay),
     /// Look into the queues on disk, of a stopped or a running otlpd
     Queue(queue::Queue),
+    /// Check a server that takes OTLP against the specifications
+    Conform(Box<conform::Conform>),
     /// Measure a pipeline and account for every item that goes through it
     Bench(bench::BenchArgs),
 }
@@ -64,9 +68,14 @@ struct ConfigArgs {
 }
 
 impl ConfigArgs {
+    /// For whoever only looks at it.
     fn load(&self) -> Result<Config, Problems> {
+        self.load_with(Files::Left)
+    }
+
+    fn load_with(&self, files: Files) -> Result<Config, Problems> {
         let env = |name: &str| std::env::var(name).ok();
-        Config::load(self.config.as_deref(), &self.set, &env)
+        Config::load_with(self.config.as_deref(), &self.set, &env, files)
     }
 }
 
@@ -82,6 +91,7 @@ pub fn main() -> ExitCode {
         Some(Command::Upgrade(command)) => command.run(),
         Some(Command::Replay(command)) => command.run(),
         Some(Command::Queue(command)) => command.run(),
+        Some(Command::Conform(command)) => command.run(),
         Some(Command::Bench(args)) => bench::run(args),
     }
 }

@@ -2,6 +2,8 @@
 
 use serde::Deserialize;
 
+use crate::auth::AuthConfig;
+
 pub mod file;
 pub mod otlp;
 
@@ -30,6 +32,19 @@ impl ReceiverConfig {
             "file" => Some(file::FileConfig::deserialize(table).map(Self::File)),
             "otlp" => Some(otlp::OtlpConfig::deserialize(table).map(Self::Otlp)),
             _ => None,
+        }
+    }
+
+    /// Whether this type asks who somebody is.
+    pub fn takes_auth(kind: &str) -> bool {
+        kind == "otlp"
+    }
+
+    /// Says who is let in, which is read apart.
+    pub fn set_auth(&mut self, auth: AuthConfig) {
+        match self {
+            Self::Otlp(config) => config.auth = Some(auth),
+            Self::File(_) => {}
         }
     }
 }

@@ -15,6 +15,7 @@ use serde::Deserialize;
 
 use super::otlp::ValidationConfig;
 use crate::intake::Intake;
+use crate::otlp::walk::{ItemPolicy, Rules};
 use crate::otlp::{Format, Signal};
 use crate::shutdown::Drain;
 use crate::telemetry::metrics::{ReadingMetrics, ReceiverMetrics, Registry};
@@ -60,6 +61,12 @@ pub struct FileConfig {
     /// How far the walk at the door goes.
     #[serde(default)]
     pub validation: ValidationConfig,
+    /// What becomes of an item that has a string that is not UTF-8.
+    #[serde(default)]
+    pub invalid_utf8: ItemPolicy,
+    /// What becomes of an item that has an id of the wrong length.
+    #[serde(default)]
+    pub invalid_ids: ItemPolicy,
 }
 
 fn default_format() -> Format {
@@ -125,9 +132,13 @@ impl FileReceiver {
         }
     }
 
-    /// How far the walk at the door goes.
-    pub fn validation(&self) -> ValidationConfig {
-        self.config.validation
+    /// By what the walk at the door judges.
+    pub fn rules(&self) -> Rules {
+        Rules {
+            validation: self.config.validation.into(),
+            invalid_utf8: self.config.invalid_utf8,
+            invalid_ids: self.config.invalid_ids,
+        }
     }
 
     /// Reads until the drain begins. Positions are kept in `positions`, and below the folder

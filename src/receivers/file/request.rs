@@ -71,9 +71,11 @@ impl Gate {
             return Err(Fate::Done);
         }
         // A file has no headers: it is an anonymous tenant's, of normal priority.
-        let caller = self.intake.caller(&HeaderMap::new(), None);
+        let caller = self.intake.caller(&HeaderMap::new(), None, None);
         let admitted = self.intake.admit(signal, bytes, caller).await;
-        admitted.map_err(|refused| self.refused(signal, refused, place))
+        let mut admitted = admitted.map_err(|refused| self.refused(signal, refused, place))?;
+        self.grow(&mut admitted, bytes, signal, place).await?;
+        Ok(admitted)
     }
 
     /// Pays for a request that turns out to be of so many bytes, or of more.
@@ -101,9 +103,7 @@ impl Gate {
         place: Place<'_>,
     ) -> Fate {
         let wire = body.len();
-        if let Err(refused) = self.intake.settle_length(&mut admission, wire).await {
-            return self.refused(signal, refused, place);
-        }
+        self.intake.settle_length(&mut admission, wire);
         let request = Request {
             signal,
             encoding: packed(self.format, &body),
@@ -118,7 +118,7 @@ impl Gate {
             Ok(accepted) => {
                 self.metrics.body(wire, accepted.bytes);
                 self.metrics
-                    .accepted(signal, accepted.items, accepted.rejected);
+                    .accepted(signal, accepted.items, accepted.rejected_by);
                 if accepted.rejected > 0 {
                     let (rejected, first) = (accepted.rejected, accepted.message);
                     limited!(
