@@ -371,7 +371,8 @@ fn what_is_in_the_way_is_named_and_nothing_is_lost_meanwhile() {
     fs::create_dir(&is_folder).unwrap();
     let mend_missing = |path: &Path| fs::create_dir(path.parent().unwrap()).unwrap();
     let mend_folder = |path: &Path| fs::remove_dir(path).unwrap();
-    let cases: [(PathBuf, &str, &dyn Fn(&Path)); 2] = [
+    type Case<'a> = (PathBuf, &'a str, &'a dyn Fn(&Path));
+    let cases: [Case<'_>; 2] = [
         (
             missing.join("logs.jsonl"),
             "create_directory = true",
