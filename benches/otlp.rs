@@ -5,11 +5,16 @@ use std::hint::black_box;
 
 use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use otlpd::intake::priority::Classifier;
 use otlpd::otlp::Signal;
 use otlpd::otlp::attributes::{Action, Actions, Source, Verb, edit};
+use otlpd::otlp::json;
 use otlpd::otlp::split::{SplitLimit, split};
 use otlpd::otlp::walk::{Validation, walk};
+use serde::de::DeserializeOwned;
 
 #[path = "../tests/support/payloads.rs"]
 mod payloads;
@@ -127,5 +132,48 @@ fn splits(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, walks, classes, edits, splits);
+/// OTLP/JSON in and out; and what serde_json makes of the same text, into the types of
+/// opentelemetry-proto. All of it by bytes of JSON.
+fn jsons(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("json");
+    for (name, signal, body) in [
+        ("traces", Signal::Traces, payloads::traces(1000)),
+        ("logs", Signal::Logs, payloads::logs(1000)),
+        ("metrics", Signal::Metrics, payloads::metrics(1000)),
+    ] {
+        let mut text = Vec::new();
+        json::write(signal, &body, &mut text).unwrap();
+        let value: serde_json::Value = serde_json::from_slice(&text).unwrap();
+        let pretty = serde_json::to_vec_pretty(&value).unwrap();
+        for (form, text) in [("", &text), ("_pretty", &pretty)] {
+            group.throughput(Throughput::Bytes(text.len() as u64));
+            group.bench_function(format!("read/{name}{form}"), |bencher| {
+                bencher.iter(|| {
+                    let mut out = Vec::new();
+                    json::read(signal, black_box(text), &mut out).unwrap();
+                    out
+                });
+            });
+            group.bench_function(format!("serde/{name}{form}"), |bencher| match signal {
+                Signal::Metrics => bencher.iter(|| parse::<ExportMetricsServiceRequest>(text)),
+                Signal::Logs => bencher.iter(|| parse::<ExportLogsServiceRequest>(text)),
+                _ => bencher.iter(|| parse::<ExportTraceServiceRequest>(text)),
+            });
+        }
+        group.throughput(Throughput::Bytes(text.len() as u64));
+        group.bench_function(format!("write/{name}"), |bencher| {
+            bencher.iter(|| {
+                let mut out = Vec::new();
+                json::write(signal, black_box(&body), &mut out).unwrap();
+                out
+            });
+        });
+    }
+}
+
+fn parse<T: DeserializeOwned>(text: &[u8]) -> T {
+    serde_json::from_slice(black_box(text)).unwrap()
+}
+
+criterion_group!(benches, walks, classes, edits, splits, jsons);
 criterion_main!(benches);

@@ -1,12 +1,16 @@
 //! Writes the first inputs of every target into `fuzz/corpus/`.
 
+use std::fmt::Display;
 use std::fs;
 use std::path::Path;
 
 use otlpd::net::compression::{Encoding, deflate};
+use otlpd::otlp::{Signal, json};
 
 #[path = "../tests/support/payloads.rs"]
 mod payloads;
+#[path = "../tests/support/texts.rs"]
+mod texts;
 
 fn main() -> std::io::Result<()> {
     let bodies = [
@@ -18,6 +22,10 @@ fn main() -> std::io::Result<()> {
         let request = [&[signal][..], &body].concat();
         write("walk", signal, &request)?;
         write("json", signal, &request)?;
+        let mut text = vec![signal];
+        json::write(Signal::ALL[usize::from(signal)], &body, &mut text)
+            .map_err(|fault| std::io::Error::other(fault.to_string()))?;
+        write("json_read", signal, &text)?;
         write("split", signal, &[&[40, 1][..], &request].concat())?;
         write(
             "edit",
@@ -30,6 +38,9 @@ fn main() -> std::io::Result<()> {
             let seed = [&[choice, 0xff][..], &packed].concat();
             write("inflate", signal * 2 + (choice & 1), &seed)?;
         }
+    }
+    for (number, (signal, text)) in (100..).zip(texts::by_hand()) {
+        write("json_read", number, &[&[signal as u8][..], &text].concat())?;
     }
     for (number, header) in [
         "gzip",
@@ -50,12 +61,16 @@ fn main() -> std::io::Result<()> {
         write("segment", number, &segment)?;
         // Without its footer.
         let unsealed = segment.len().saturating_sub(112);
-        write("segment", number + 2, segment.get(..unsealed).unwrap_or_default())?;
+        write(
+            "segment",
+            number + 2,
+            segment.get(..unsealed).unwrap_or_default(),
+        )?;
     }
     Ok(())
 }
 
-fn write(target: &str, number: u8, seed: &[u8]) -> std::io::Result<()> {
+fn write(target: &str, number: impl Display, seed: &[u8]) -> std::io::Result<()> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("corpus")
         .join(target);

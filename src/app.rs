@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::admin::{self, PipelineSummary, Sources};
+use crate::auth::Authenticator;
 use crate::batch::Priority;
 use crate::budget::Budget;
 use crate::component::Exporter;
@@ -154,7 +155,7 @@ impl App {
 
     fn start_admin(
         &mut self,
-        listener: Option<Listener>,
+        listener: Option<(Listener, Option<Arc<Authenticator>>)>,
         config: &Config,
         of: &Allowances,
         faults: Vec<Arc<Fault>>,
@@ -166,7 +167,7 @@ impl App {
             self.background
                 .push(tokio::spawn(resize(self.workers.clone(), cpu.clone())));
         }
-        let Some(listener) = listener else {
+        let Some((listener, auth)) = listener else {
             return;
         };
         let sources = Arc::new(Sources {
@@ -184,7 +185,7 @@ impl App {
             upgrades: Arc::clone(&self.upgrades),
             tls: self.tls.clone(),
         });
-        self.admin = Some(tokio::spawn(admin::serve(listener, sources)));
+        self.admin = Some(tokio::spawn(admin::serve(listener, sources, auth)));
     }
 
     async fn open_lanes(

@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use http::HeaderMap;
 use rand::Rng;
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio::time::error::Elapsed;
@@ -155,17 +154,6 @@ impl Intake {
     pub fn deadline(&self, timeout: Option<Duration>) -> Instant {
         let patience = timeout.map_or(self.door.max_wait, |t| t.mul_f64(0.8));
         Instant::now() + patience.min(self.door.max_wait)
-    }
-
-    /// Who sends a request with these headers, and waits for `timeout`.
-    pub fn caller(&self, headers: &HeaderMap, timeout: Option<Duration>) -> Caller {
-        let tenants = self.door.tenants.as_ref();
-        let priorities = self.door.priorities.as_ref();
-        Caller {
-            deadline: self.deadline(timeout),
-            tenant: tenants.map(|tenants| tenants.of(headers)),
-            priority: priorities.and_then(|priorities| priorities.named_in(headers)),
-        }
     }
 
     /// Lets a request of `bytes` in; holds it until it is its tenant's turn and there is room, or

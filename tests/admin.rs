@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use otlpd::admin::{self, PipelineSummary, Sources};
+use otlpd::auth::{AuthConfig, Authenticator};
 use otlpd::budget::Budget;
 use otlpd::host::cpu::CpuAllowance;
 use otlpd::intake::priority::{Priorities, PriorityConfig};
@@ -72,6 +73,13 @@ fn tls() -> Register {
 }
 
 async fn start() -> Daemon {
+    start_with(None).await
+}
+
+/// The same, for whoever this lets in.
+async fn start_with(auth: Option<AuthConfig>) -> Daemon {
+    let auth = auth.map(|auth| Authenticator::open(&auth, "admin", &Register::default()));
+    let auth = auth.transpose().unwrap();
     let listener = Listener::bind("127.0.0.1:0", "admin").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (cpu_tx, cpu) = watch::channel(CpuAllowance {
@@ -123,7 +131,7 @@ async fn start() -> Daemon {
         registry: Arc::clone(&sources.registry),
         _cpu: cpu_tx,
     };
-    tokio::spawn(admin::serve(listener, Arc::new(sources)));
+    tokio::spawn(admin::serve(listener, Arc::new(sources), auth));
     daemon
 }
 
@@ -316,6 +324,20 @@ async fn what_is_not_there_or_cannot_be_done_is_answered_with_what_is() {
             .collect();
         assert_eq!(paths, ["/livez", "/readyz", "/status", "/metrics"]);
     }
+}
+
+/// The reasons tell of destinations, and of what those said.
+#[tokio::test]
+async fn why_it_is_not_ready_is_for_who_may_read_everything() {
+    let config = "tokens = [\"secret\"]".parse::<toml::Table>().unwrap();
+    let auth = AuthConfig::read("bearer", config).unwrap().unwrap();
+    let daemon = start_with(Some(auth)).await;
+    let known = "GET /readyz HTTP/1.1\r\nhost: x\r\nauthorization: Bearer secret\r\n\r\n";
+    let (stranger, friend) = (daemon.get("/readyz").await, daemon.ask(known).await);
+    assert_eq!((stranger.code, friend.code), (503, 503));
+    assert_eq!(stranger.json()["state"], friend.json()["state"]);
+    assert_eq!(stranger.json()["reasons"], json!([]));
+    assert_ne!(friend.json()["reasons"], json!([]));
 }
 
 #[tokio::test]

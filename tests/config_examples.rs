@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use otlpd::auth::{AuthConfig, CredentialsConfig};
 use otlpd::config::{Config, Problems};
 use otlpd::exporters::ExporterConfig;
 use otlpd::net::tls::{ClientTlsConfig, ServerTlsConfig};
@@ -213,6 +214,8 @@ fn the_reference_names_every_key_there_is() {
         .into_iter()
         .chain(["retry_on_failure", "breaker"])
         .collect();
+    // These can not stand beside what they are in place of.
+    let instead = ["jwks_file", "client_secret_file", "token"];
     let mut checked = 0;
     for (path, table) in tables {
         let unknown = format!("{path}no_such_key_at_all=1");
@@ -226,12 +229,35 @@ fn the_reference_names_every_key_there_is() {
         let keys = keys.lines().next().unwrap();
         for key in keys.split(", ") {
             let elsewhere = path.starts_with("exporters.") && path != "exporters.backend.";
-            let shown = table.contains_key(key) || (elsewhere && lane.contains(key));
+            let shown = table.contains_key(key)
+                || (elsewhere && lane.contains(key))
+                || (instead.contains(&key) && text.contains(key));
             assert!(shown, "the reference lacks `{key}` in [{path}]");
         }
         checked += 1;
     }
     assert!(checked > 15, "{checked}");
+}
+
+/// Only one type of `auth` can be written out in a table; the others are told in words.
+#[test]
+fn the_reference_names_the_keys_of_every_type_of_auth() {
+    let text = reference();
+    let incoming = AuthConfig::TYPES.map(|(kind, _)| ("receivers.apps.auth", kind));
+    let outgoing = CredentialsConfig::TYPES.map(|(kind, _)| ("exporters.backend.auth", kind));
+    for (table, kind) in incoming.into_iter().chain(outgoing) {
+        assert!(
+            text.contains(&format!("type = \"{kind}\"")),
+            "{table} {kind}"
+        );
+        let said = format!("{REQUIRED}\n[{table}]\ntype = \"{kind}\"\nno_such_key = 1\n");
+        let said = load_text(&said, &[]).unwrap_err().to_string();
+        let (_, keys) = said.split_once("its keys are ").unwrap();
+        for key in keys.lines().next().unwrap().split(", ") {
+            let shown = text.contains(&format!("{key} =")) || text.contains(&format!("`{key}`"));
+            assert!(shown, "the reference lacks `{key}` of {table}, {kind}");
+        }
+    }
 }
 
 fn collect_tables(path: &str, table: &Table, tables: &mut Vec<(String, Table)>) {

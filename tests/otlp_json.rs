@@ -170,6 +170,55 @@ proptest! {
     }
 
     #[test]
+    fn what_is_written_is_read_as_what_it_was(
+        signal in proptest::sample::select(Signal::ALL.to_vec()),
+        level in 0_usize..5,
+        first in choices(),
+        second in choices(),
+    ) {
+        let body = merged(signal, level, [&first, &second]);
+        let written = text(signal, &body);
+        let read = read_by_us(signal, written.as_bytes()).unwrap();
+        prop_assert_eq!(text(signal, &read), &written[..]);
+        // Not-a-numbers are all the same in JSON.
+        if !written.contains("\"NaN\"") {
+            let (ours, body) = (decode(signal, &read).unwrap(), decode(signal, &body).unwrap());
+            prop_assert_eq!(ours.encoded(), body.encoded());
+        }
+        let pretty = serde_json::from_str::<Value>(&written).unwrap();
+        let pretty = serde_json::to_vec_pretty(&pretty).unwrap();
+        let again = read_by_us(signal, &pretty).unwrap();
+        // Its keys are in another order, and so are the fields.
+        let (again, read) = (decode(signal, &again).unwrap(), decode(signal, &read).unwrap());
+        prop_assert_eq!(again.encoded(), read.encoded());
+    }
+
+    #[test]
+    fn any_text_is_read_or_refused(
+        signal in proptest::sample::select(Signal::ALL.to_vec()),
+        text in "[ -~\u{e9}\\n]{0,200}",
+    ) {
+        assert_request_or_nothing(signal, text.as_bytes());
+    }
+
+    #[test]
+    fn damaged_text_is_read_or_refused(
+        signal in proptest::sample::select(Signal::ALL.to_vec()),
+        choices in choices(),
+        at in any::<proptest::sample::Index>(),
+        byte in any::<u8>(),
+    ) {
+        let spice = Spice { odd: false, bad_values: false };
+        let body = requests::request(schema::request(signal), &choices, spice);
+        let mut text = text(signal, &body).into_bytes();
+        let at = at.index(text.len());
+        text[at] = byte;
+        assert_request_or_nothing(signal, &text);
+        text.truncate(at);
+        assert_request_or_nothing(signal, &text);
+    }
+
+    #[test]
     fn any_bytes_are_json_or_a_fault(
         signal in proptest::sample::select(Signal::ALL.to_vec()),
         body in proptest::collection::vec(any::<u8>(), 0..200),
@@ -191,6 +240,27 @@ proptest! {
             let at = at.index(body.len());
             body[at] = byte;
             assert_json_or_nothing(signal, &body);
+        }
+    }
+}
+
+fn read_by_us(signal: Signal, text: &[u8]) -> Result<Vec<u8>, json::JsonError> {
+    let mut out = Vec::new();
+    json::read(signal, text, &mut out).map(|()| out)
+}
+
+/// What is read has the framing of a request; what is refused leaves nothing behind, and the error
+/// lies within the text.
+fn assert_request_or_nothing(signal: Signal, text: &[u8]) {
+    let mut out = b"before".to_vec();
+    match json::read(signal, text, &mut out) {
+        Ok(()) => {
+            let walked = walk(signal, &out[6..], Validation::Items);
+            assert!(walked.is_ok(), "{walked:?}");
+        }
+        Err(error) => {
+            assert_eq!(out, b"before");
+            assert!(error.offset <= text.len() && error.line > 0 && error.column > 0);
         }
     }
 }

@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::{Allowances, App, build_pipelines, feeds, parts};
+use crate::auth::Authenticator;
 use crate::component::Exporter;
 use crate::config::Config;
 use crate::net::inherited::Sockets;
@@ -18,7 +19,7 @@ use crate::telemetry::health::{Ready, State};
 /// Everything that can fail is done, but nothing is taken: no connection, nothing on disk.
 pub struct Prepared {
     app: App,
-    admin: Option<Listener>,
+    admin: Option<(Listener, Option<Arc<Authenticator>>)>,
     receivers: Vec<(String, OtlpConfig, Listeners)>,
     exporters: BTreeMap<String, Arc<dyn Exporter>>,
     /// What ran before in this process, and still has something to deliver.
@@ -80,10 +81,12 @@ impl Prepared {
             let listener = Listener::open(&admin.endpoint, "admin.endpoint", None, sockets).await;
             let listener = listener.map_err(|error| error.to_string())?;
             let listener = listener.with_tls(tls);
+            let auth = admin.auth.as_ref();
+            let auth = auth.map(|auth| Authenticator::open(auth, "admin", &self.app.tls));
             let kept = listener.duplicate();
             let kept = kept.map_err(|error| no_descriptor(&error))?;
             self.app.sockets.push(kept);
-            self.admin = Some(listener);
+            self.admin = Some((listener, auth.transpose()?));
         }
         for (name, receiver) in &config.receivers {
             let ReceiverConfig::Otlp(otlp) = receiver;

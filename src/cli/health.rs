@@ -5,12 +5,14 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
+use http::header::AUTHORIZATION;
 use http::{HeaderMap, StatusCode};
 use tokio::runtime::Builder;
 
 use super::ConfigArgs;
 use super::tls::TlsArgs;
 use crate::admin::AdminConfig;
+use crate::auth::AuthConfig;
 use crate::net::fetch::Fetch;
 use crate::net::tls::{ClientTlsConfig, Register};
 
@@ -74,11 +76,13 @@ pub(super) struct Whom {
     pub(super) url: String,
     /// Where it is greeted by TLS.
     tls: Option<ClientTlsConfig>,
+    /// What is shown to it.
+    headers: HeaderMap,
 }
 
 impl Whom {
     /// Without `--ca-file` a certificate is not verified: it is asked on this machine, whose name
-    /// the certificate hardly has, and is told no secret.
+    /// the certificate hardly has.
     pub(super) fn new(admin: &AdminConfig, said: &TlsArgs) -> Self {
         let mut tls = said.config().unwrap_or_default();
         tls.insecure_skip_verify |= tls.ca_file.is_none();
@@ -89,7 +93,18 @@ impl Whom {
             (None, false) => format!("http://{endpoint}"),
         };
         let tls = admin.tls.is_some().then_some(tls);
-        Self { url, tls }
+        Self {
+            url,
+            tls,
+            headers: HeaderMap::new(),
+        }
+    }
+
+    /// Shows it what whoever has its configuration can, where it asks for credentials.
+    pub(super) fn known_by(mut self, admin: &AdminConfig) -> Self {
+        let own = admin.auth.as_ref().and_then(AuthConfig::one_of_them);
+        self.headers.extend(own.map(|own| (AUTHORIZATION, own)));
+        self
     }
 
     /// One request.
@@ -100,7 +115,7 @@ impl Whom {
             let whose = ("health", &Register::default());
             let fetch = Fetch::new(&self.url, self.tls.as_ref(), whose, bounds);
             let fetch = fetch.map_err(io::Error::other)?.at(path);
-            let answer = fetch.get(HeaderMap::new()).await?;
+            let answer = fetch.get(self.headers.clone()).await?;
             Ok(Answer {
                 is_yes: answer.status == StatusCode::OK,
                 body: String::from_utf8_lossy(&answer.body).trim().to_owned(),

@@ -10,6 +10,7 @@ use crate::config::{Config, Files, Problems};
 
 pub mod bench;
 mod components;
+mod conform;
 mod hand_over;
 mod health;
 mod queue;
@@ -48,6 +49,8 @@ enum Command {
     Replay(replay::Replay),
     /// Look into the queues on disk, of a stopped or a running otlpd
     Queue(queue::Queue),
+    /// Check a server that takes OTLP against the specifications
+    Conform(Box<conform::Conform>),
     /// Measure a pipeline and account for every item that goes through it
     Bench(bench::BenchArgs),
 }
@@ -88,6 +91,7 @@ pub fn main() -> ExitCode {
         Some(Command::Upgrade(command)) => command.run(),
         Some(Command::Replay(command)) => command.run(),
         Some(Command::Queue(command)) => command.run(),
+        Some(Command::Conform(command)) => command.run(),
         Some(Command::Bench(args)) => bench::run(args),
     }
 }

@@ -161,6 +161,9 @@ fn announce(config: &Config, allowances: &Allowances) {
     for line in summary::lines(config) {
         tracing::info!("{line}");
     }
+    if let Some(line) = summary::open_admin(config) {
+        tracing::warn!("{line}");
+    }
     tracing::info!("memory budget: {}", allowances.budget_source);
     tracing::info!("CPU allowance: {}", allowances.cpu);
 }

@@ -77,7 +77,7 @@ impl Upgrade {
                     .to_owned(),
             );
         }
-        let whom = Whom::new(&config.admin, &self.tls);
+        let whom = Whom::new(&config.admin, &self.tls).known_by(&config.admin);
         let url = &whom.url;
         let before = status(&whom).map_err(|error| format!("cannot ask {url}/status: {error}"))?;
         let pid = before.pid;
@@ -143,6 +143,9 @@ fn judge(before: &Status, now: &Status) -> Option<Result<(u32, u32), String>> {
 
 fn status(whom: &Whom) -> io::Result<Status> {
     let answer = whom.ask("/status")?;
+    if !answer.is_yes {
+        return Err(io::Error::other(answer.body));
+    }
     serde_json::from_str(&answer.body).map_err(io::Error::from)
 }
 

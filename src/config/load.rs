@@ -5,6 +5,7 @@ use std::path::Path;
 use toml::de::DeTable;
 
 use super::problem::{Findings, Source};
+use super::secrets::Secrets;
 use super::tree::{self, Node, Origin};
 use super::{Config, Problem, Problems, build, overrides, substitute};
 
@@ -64,13 +65,15 @@ impl Config {
             None => (DEFAULTS_NAME.to_owned(), DEFAULTS.to_owned()),
         };
         let folder = path.and_then(Path::parent).unwrap_or(Path::new(""));
+        let mut findings = Findings::default();
+        let parsed = parse(&text, &mut findings);
         let source = Source {
             file: name,
             text: &text,
             sets: sets.iter().map(|set| overrides::key(set)).collect(),
+            secrets: Secrets::of(parsed.as_ref()),
         };
-        let mut findings = Findings::default();
-        let config = parse(&text, &mut findings).and_then(|mut tree| {
+        let config = parsed.and_then(|mut tree| {
             overrides::apply(&mut tree, sets, &mut findings);
             let sources = substitute::Sources { env, folder };
             substitute::fill(&mut tree, &sources, &source, &mut findings);

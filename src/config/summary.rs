@@ -1,7 +1,8 @@
 //! What was understood of a config, in a few lines for `otlpd validate` and the start-up log.
 
-use super::{Config, ExporterEntry, PipelineConfig};
+use super::{Config, ExporterEntry, PipelineConfig, check};
 use crate::admin::AdminConfig;
+use crate::auth::AuthConfig;
 use crate::exporters::ExporterConfig;
 use crate::intake::{Acknowledge, MemoryBudget};
 use crate::net::tls::ServerTlsConfig;
@@ -79,11 +80,31 @@ fn list(names: &[String], describe: impl Fn(&String) -> Option<String>) -> Strin
 
 fn admin(config: &Config) -> String {
     let AdminConfig { endpoint, tls, .. } = &config.admin;
-    match (endpoint.starts_with("unix:"), tls) {
+    let shown = match (endpoint.starts_with("unix:"), tls) {
         (true, _) => format!("{endpoint}{}", secured(tls.as_ref())),
         (false, Some(tls)) => format!("https://{endpoint}{}", secured(Some(tls))),
         (false, None) => format!("http://{endpoint}"),
-    }
+    };
+    shown + &asked_for(config.admin.auth.as_ref())
+}
+
+/// What is to be said of who is let in.
+fn asked_for(auth: Option<&AuthConfig>) -> String {
+    auth.map_or(String::new(), |auth| format!(", auth {}", auth.name()))
+}
+
+/// What is to be said, and loudly, of an admin listener that lets everybody in; `None` where it
+/// does not, or only this machine can reach it.
+pub fn open_admin(config: &Config) -> Option<String> {
+    let admin = &config.admin;
+    let is_open = admin.enabled && admin.auth.is_none() && check::is_reached_by_others(admin);
+    is_open.then(|| {
+        format!(
+            "admin: whoever reaches {} reads /status and /metrics and is not asked who it is, as \
+             `allow_unauthenticated` says",
+            admin.endpoint
+        )
+    })
 }
 
 fn receiver(config: &ReceiverConfig) -> String {
@@ -103,7 +124,8 @@ fn receiver(config: &ReceiverConfig) -> String {
             grpc.into_iter().chain(http).collect()
         }
     };
-    format!("otlp, {}", both.join(", "))
+    let auth = asked_for(otlp.auth.as_ref());
+    format!("otlp, {}{auth}", both.join(", "))
 }
 
 /// What is to be said of a listener's TLS.

@@ -5,11 +5,14 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
+use crate::auth::CredentialsConfig;
 use crate::component::Exporter;
 use crate::host::workers::Workers;
 use crate::net::compression::Encoding;
 use crate::net::tls::Register;
+use crate::otlp::Format;
 
+mod authorization;
 pub mod debug;
 pub mod discard;
 pub mod otlp_grpc;
@@ -21,7 +24,7 @@ mod outgoing;
 pub enum ExporterConfig {
     /// OTLP over gRPC.
     OtlpGrpc(otlp_grpc::OtlpGrpcConfig),
-    /// OTLP over HTTP, binary protobuf.
+    /// OTLP over HTTP, in binary protobuf or JSON.
     OtlpHttp(otlp_http::OtlpHttpConfig),
     /// Prints what passes.
     Debug(debug::DebugConfig),
@@ -33,7 +36,7 @@ impl ExporterConfig {
     /// Every `type` there is, with a line on what it is for.
     pub const TYPES: [(&'static str, &'static str); 4] = [
         ("otlp_grpc", "OTLP over gRPC"),
-        ("otlp_http", "OTLP over HTTP (binary protobuf)"),
+        ("otlp_http", "OTLP over HTTP, in binary protobuf or JSON"),
         ("debug", "prints what passes, for a person"),
         (
             "discard",
@@ -56,6 +59,20 @@ impl ExporterConfig {
         })
     }
 
+    /// Whether an exporter of this type shows credentials to its destination.
+    pub fn takes_auth(kind: &str) -> bool {
+        matches!(kind, "otlp_grpc" | "otlp_http")
+    }
+
+    /// Says what is shown to the destination, which is read apart.
+    pub fn set_auth(&mut self, auth: CredentialsConfig) {
+        match self {
+            Self::OtlpGrpc(config) => config.auth = Some(auth),
+            Self::OtlpHttp(config) => config.auth = Some(auth),
+            Self::Debug(_) | Self::Discard(_) => {}
+        }
+    }
+
     /// The exporter itself; nothing is connected yet. `whose` is what the configuration calls it,
     /// and where its use of TLS is told. To be called within a runtime.
     ///
@@ -75,10 +92,12 @@ impl ExporterConfig {
         })
     }
 
-    /// The encoding in which requests leave; one that came so encoded may leave as it came.
+    /// The encoding in which requests leave; one that came so encoded may leave as it came. None
+    /// for JSON, which is made here and is never what came.
     pub fn encoding(&self) -> Option<Encoding> {
         match self {
             Self::OtlpGrpc(config) => config.compression.encoding(),
+            Self::OtlpHttp(config) if config.encoding == Format::Json => None,
             Self::OtlpHttp(config) => config.compression.encoding(),
             Self::Debug(_) | Self::Discard(_) => None,
         }

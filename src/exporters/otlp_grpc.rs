@@ -12,7 +12,9 @@ use hyper::body::Incoming;
 use serde::Deserialize;
 
 use super::Compression;
+use super::authorization::{Authorization, Setback};
 use super::outgoing::{self, MAX_ANSWER, Outgoing, USER_AGENT};
+use crate::auth::CredentialsConfig;
 use crate::batch::{Batch, Chunks};
 use crate::component::{Delivered, Exporter, Failure};
 use crate::host::workers::Workers;
@@ -21,7 +23,7 @@ use crate::net::compression::{self, Encoding};
 use crate::net::dial::Dialler;
 use crate::net::tls::{Alpn, ClientTlsConfig, Register};
 use crate::otlp::Signal;
-use crate::otlp::status;
+use crate::otlp::status::{self, GrpcCode};
 use crate::units;
 
 /// `type = "otlp_grpc"`
@@ -33,6 +35,9 @@ pub struct OtlpGrpcConfig {
     /// How its server is believed, and believes us; as `https` does by itself if absent.
     #[serde(default)]
     pub tls: Option<ClientTlsConfig>,
+    /// What is shown to the destination; nothing if absent. Read apart.
+    #[serde(skip)]
+    pub auth: Option<CredentialsConfig>,
     /// How requests are compressed.
     #[serde(default)]
     pub compression: Compression,
@@ -57,6 +62,7 @@ pub struct OtlpGrpc {
     scheme: &'static str,
     compression: Option<Encoding>,
     headers: HeaderMap,
+    authorization: Authorization,
     workers: Workers,
 }
 
@@ -95,13 +101,35 @@ impl OtlpGrpc {
             scheme,
             compression,
             headers,
+            authorization: Authorization::open(config.auth.as_ref(), whose)?,
             workers,
         })
     }
 
     async fn attempt(&self, batch: &Batch) -> Result<Delivered, Failure> {
         let message = outgoing::encode(batch, self.compression, &self.workers).await?;
-        let request = self.request(batch.signal, message)?;
+        let shown = self.authorization.shown().await?;
+        let mut outcome = self.send(batch.signal, message.clone(), &shown).await;
+        let other = self.authorization.instead(&outcome, shown.as_ref());
+        let other = other.await?;
+        if other.is_some() {
+            outcome = self.send(batch.signal, message, &other).await;
+        }
+        outcome.map_err(|setback| setback.failure(&self.headers, other.or(shown).as_ref()))
+    }
+
+    async fn send(
+        &self,
+        signal: Signal,
+        message: Chunks,
+        shown: &Option<HeaderValue>,
+    ) -> Result<Delivered, Setback> {
+        let mut request = self.request(signal, message)?;
+        if let Some(shown) = shown {
+            request
+                .headers_mut()
+                .insert(header::AUTHORIZATION, shown.clone());
+        }
         let mut sender = self
             .channel
             .sender()
@@ -113,9 +141,13 @@ impl OtlpGrpc {
             .map_err(|e| outgoing::unreachable(&e))?;
         if response.status() != http::StatusCode::OK {
             let status = response.status();
+            let cause = format!("the answer is HTTP {status}, not gRPC");
+            if status == http::StatusCode::UNAUTHORIZED {
+                return Err(Setback::Unauthenticated { cause });
+            }
             let verdict =
                 status::classify_http(status.as_u16(), response.headers(), SystemTime::now());
-            outgoing::judge(verdict, || format!("the answer is HTTP {status}, not gRPC"))?;
+            outgoing::judge(verdict, || cause)?;
         }
         self.answer(response).await
     }
@@ -137,7 +169,7 @@ impl OtlpGrpc {
         Ok(request)
     }
 
-    async fn answer(&self, response: http::Response<Incoming>) -> Result<Delivered, Failure> {
+    async fn answer(&self, response: http::Response<Incoming>) -> Result<Delivered, Setback> {
         let (head, body) = response.into_parts();
         let collected = Limited::new(body, MAX_ANSWER)
             .collect()
@@ -146,9 +178,11 @@ impl OtlpGrpc {
         let trailers = collected.trailers().cloned();
         let trailers = trailers.filter(|trailers| trailers.contains_key("grpc-status"));
         let status = status::from_grpc_trailers(trailers.as_ref().unwrap_or(&head.headers));
-        outgoing::judge(status::classify_grpc(&status), || {
-            format!("{}: {}", status.code.name(), status.message)
-        })?;
+        let cause = || format!("{}: {}", status.code.name(), status.message);
+        if status.code == GrpcCode::Unauthenticated {
+            return Err(Setback::Unauthenticated { cause: cause() });
+        }
+        outgoing::judge(status::classify_grpc(&status), cause)?;
         let encoding = head
             .headers
             .get("grpc-encoding")

@@ -1,4 +1,4 @@
-//! OTLP over HTTP/1.1, binary protobuf.
+//! OTLP over HTTP/1.1, in binary protobuf or JSON.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -6,13 +6,15 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use http::{HeaderMap, HeaderValue, Request, header};
+use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
 use http_body_util::{BodyExt, Collected, Limited};
 use serde::Deserialize;
 
 use super::Compression;
+use super::authorization::{Authorization, Setback};
 use super::outgoing::{self, MAX_ANSWER, Outgoing, USER_AGENT};
-use crate::batch::Batch;
+use crate::auth::CredentialsConfig;
+use crate::batch::{Batch, Chunks};
 use crate::component::{Delivered, Exporter, Failure};
 use crate::host::workers::Workers;
 use crate::net::compression::{self, Encoding};
@@ -20,6 +22,7 @@ use crate::net::dial::{Dialler, Target};
 use crate::net::pool::Pool;
 use crate::net::tls::{Alpn, ClientTlsConfig, Register};
 use crate::otlp::status::{self, Status, Verdict};
+use crate::otlp::{Format, Signal, response};
 use crate::units;
 
 /// `type = "otlp_http"`
@@ -32,6 +35,12 @@ pub struct OtlpHttpConfig {
     /// How its server is believed, and believes us; as `https` does by itself if absent.
     #[serde(default)]
     pub tls: Option<ClientTlsConfig>,
+    /// What is shown to the destination; nothing if absent. Read apart.
+    #[serde(skip)]
+    pub auth: Option<CredentialsConfig>,
+    /// How requests are written.
+    #[serde(default)]
+    pub encoding: Format,
     /// How requests are compressed.
     #[serde(default)]
     pub compression: Compression,
@@ -50,8 +59,10 @@ pub struct OtlpHttpConfig {
 pub struct OtlpHttp {
     target: Target,
     pool: Pool<Outgoing>,
+    format: Format,
     compression: Option<Encoding>,
     headers: HeaderMap,
+    authorization: Authorization,
     workers: Workers,
 }
 
@@ -74,7 +85,7 @@ impl OtlpHttp {
         headers.insert(header::HOST, host);
         headers.insert(
             header::CONTENT_TYPE,
-            HeaderValue::from_static("application/x-protobuf"),
+            HeaderValue::from_static(config.encoding.media_type()),
         );
         headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
         headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
@@ -89,21 +100,47 @@ impl OtlpHttp {
         Ok(Self {
             target,
             pool,
+            format: config.encoding,
             compression,
             headers,
+            authorization: Authorization::open(config.auth.as_ref(), whose)?,
             workers,
         })
     }
 
     async fn attempt(&self, batch: &Batch) -> Result<Delivered, Failure> {
-        let message = outgoing::encode(batch, self.compression, &self.workers).await?;
-        let path = format!("{}{}", self.target.path, batch.signal.http_path());
+        let message = match self.format {
+            Format::Protobuf => outgoing::encode(batch, self.compression, &self.workers).await?,
+            Format::Json => outgoing::to_json(batch, self.compression, &self.workers).await?,
+        };
+        let shown = self.authorization.shown().await?;
+        let mut outcome = self.send(batch.signal, message.clone(), &shown).await;
+        let other = self.authorization.instead(&outcome, shown.as_ref());
+        let other = other.await?;
+        if other.is_some() {
+            outcome = self.send(batch.signal, message, &other).await;
+        }
+        outcome.map_err(|setback| setback.failure(&self.headers, other.or(shown).as_ref()))
+    }
+
+    async fn send(
+        &self,
+        signal: Signal,
+        message: Chunks,
+        shown: &Option<HeaderValue>,
+    ) -> Result<Delivered, Setback> {
+        let path = format!("{}{}", self.target.path, signal.http_path());
         let mut request = Request::post(path)
             .body(Outgoing::plain(message))
             .map_err(|error| Failure::Permanent {
                 cause: error.to_string(),
             })?;
         *request.headers_mut() = self.headers.clone();
+        if let Some(shown) = shown {
+            request
+                .headers_mut()
+                .insert(header::AUTHORIZATION, shown.clone());
+        }
         let mut connection = self
             .pool
             .take()
@@ -126,13 +163,24 @@ impl OtlpHttp {
             }
             // It said yes; what else it meant to say is not worth sending everything again.
             (Err(_broken), Verdict::Delivered) => Vec::new(),
-            (Err(error), _) => return Err(outgoing::broken_answer(error.as_ref())),
+            (Err(error), _) => return Err(outgoing::broken_answer(error.as_ref()).into()),
         };
-        outgoing::judge(verdict, || {
-            let said = Status::decode(&answer).map_or(String::new(), |status| status.message);
+        let cause = || {
+            let status = match format(&head.headers) {
+                Format::Protobuf => Status::decode(&answer),
+                Format::Json => Status::decode_json(&answer),
+            };
+            let said = status.map_or(String::new(), |status| status.message);
             format!("HTTP {}: {said}", head.status)
-        })?;
-        Ok(outgoing::delivered(&answer))
+        };
+        if head.status == StatusCode::UNAUTHORIZED {
+            return Err(Setback::Unauthenticated { cause: cause() });
+        }
+        outgoing::judge(verdict, cause)?;
+        Ok(outgoing::delivered(&match format(&head.headers) {
+            Format::Protobuf => answer,
+            Format::Json => response::from_json(signal, &answer),
+        }))
     }
 }
 
@@ -140,6 +188,14 @@ impl Exporter for OtlpHttp {
     fn export<'a>(&'a self, batch: &'a Batch) -> BoxFuture<'a, Result<Delivered, Failure>> {
         self.attempt(batch).boxed()
     }
+}
+
+/// How the answer is written, whatever the request was: what does not say so is protobuf.
+fn format(headers: &HeaderMap) -> Format {
+    let kind = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    kind.and_then(Format::from_media_type).unwrap_or_default()
 }
 
 /// The answer, inflated where it says so.

@@ -15,8 +15,8 @@ use crate::batch::{Batch, Chunks};
 use crate::component::{Delivered, Failure};
 use crate::host::workers::Workers;
 use crate::net::compression::{self, Encoding};
-use crate::otlp::response;
 use crate::otlp::status::Verdict;
+use crate::otlp::{json, response};
 
 /// How we present ourselves.
 pub(super) const USER_AGENT: &str = concat!("otlpd/", env!("CARGO_PKG_VERSION"));
@@ -48,6 +48,33 @@ pub(super) async fn encode(
             cause: error.to_string(),
         }),
     }
+}
+
+/// The request as one JSON object, compressed where that is asked for, off the I/O threads.
+pub(super) async fn to_json(
+    batch: &Batch,
+    encoding: Option<Encoding>,
+    workers: &Workers,
+) -> Result<Chunks, Failure> {
+    let (signal, chunks) = (batch.signal, batch.chunks.clone());
+    let written = workers.run(move || {
+        let pieces: Vec<&[u8]> = chunks.iter().map(Bytes::as_ref).collect();
+        let mut text = Vec::new();
+        json::write_merged(signal, &pieces, &mut text).map_err(|fault| Failure::Permanent {
+            cause: format!("it cannot be written as JSON: it {fault}"),
+        })?;
+        let text = Bytes::from(text);
+        match encoding {
+            None => Ok(text),
+            Some(encoding) => {
+                compression::deflate(encoding, &[text]).map_err(|error| Failure::Retryable {
+                    after: None,
+                    cause: error.to_string(),
+                })
+            }
+        }
+    });
+    Ok(Chunks::from_elem(written.await?, 1))
 }
 
 /// The headers of the configuration.

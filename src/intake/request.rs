@@ -4,10 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderMap;
 use serde::Deserialize;
 use tokio::time::Instant;
 
+use super::Intake;
 use super::tenants::{Charge, Named};
+use crate::auth::Identity;
 use crate::batch::Priority;
 use crate::budget::{Budget, Reservation};
 use crate::net::compression::Encoding;
@@ -131,6 +134,25 @@ impl Refused {
                 ..
             } => Some(Refusal::FaultInjected),
             _ => None,
+        }
+    }
+}
+
+impl Intake {
+    /// Who sends a request with these headers, and waits for `timeout`; `identity` is what its
+    /// credentials say, where they were asked for.
+    pub fn caller(
+        &self,
+        headers: &HeaderMap,
+        identity: Option<&Identity>,
+        timeout: Option<Duration>,
+    ) -> Caller {
+        let tenants = self.door.tenants.as_ref();
+        let priorities = self.door.priorities.as_ref();
+        Caller {
+            deadline: self.deadline(timeout),
+            tenant: tenants.map(|tenants| tenants.of(headers, identity)),
+            priority: priorities.and_then(|priorities| priorities.named_in(headers)),
         }
     }
 }

@@ -34,13 +34,15 @@ pub enum Signal {
     Profiles,
 }
 
-/// How OTLP is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// How OTLP is written. In TOML it has the names that the Collector has for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 pub enum Format {
     /// Binary protobuf.
     #[default]
+    #[serde(rename = "proto")]
     Protobuf,
     /// OTLP/JSON, which only HTTP and files have.
+    #[serde(rename = "json")]
     Json,
 }
 
@@ -53,11 +55,12 @@ impl Format {
         }
     }
 
-    /// The format of this media type, which has no parameters and no capitals.
-    pub fn from_media_type(name: &str) -> Option<Self> {
+    /// The format of this media type, whatever its parameters and its case.
+    pub fn from_media_type(value: &str) -> Option<Self> {
+        let name = value.split(';').next()?.trim();
         [Self::Protobuf, Self::Json]
             .into_iter()
-            .find(|format| format.media_type() == name)
+            .find(|format| format.media_type().eq_ignore_ascii_case(name))
     }
 }
 

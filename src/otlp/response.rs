@@ -44,7 +44,7 @@ pub fn partial_success(rejected: u64, message: &str) -> Bytes {
 pub fn to_json(signal: Signal, answer: &[u8]) -> Bytes {
     let mut text = Vec::new();
     // What is our own is not damaged.
-    json::write_message(schema::response(signal), answer, &mut text).ok();
+    json::write_message(schema::response(signal), &[answer], &mut text).ok();
     text.into()
 }
 
@@ -166,6 +166,30 @@ mod tests {
         let read = read(&answer);
         assert_eq!(read.rejected, 1);
         assert!(read.message.starts_with("\u{e4}\u{e4}") && read.message.ends_with("\u{e4}..."));
+    }
+
+    #[test]
+    fn in_json_each_signal_has_a_name_for_its_count_and_it_is_a_string() {
+        for (signal, name) in [
+            (Signal::Traces, "rejectedSpans"),
+            (Signal::Metrics, "rejectedDataPoints"),
+            (Signal::Logs, "rejectedLogRecords"),
+            (Signal::Profiles, "rejectedProfiles"),
+        ] {
+            let answer = partial_success(5, "why \"so\"");
+            let text = to_json(signal, &answer);
+            let expected =
+                format!(r#"{{"partialSuccess":{{"{name}":"5","errorMessage":"why \"so\""}}}}"#);
+            assert_eq!(text, expected);
+            assert_eq!(from_json(signal, &text), answer);
+            let as_number = expected.replace("\"5\"", "5");
+            assert_eq!(from_json(signal, as_number.as_bytes()), answer);
+            assert_eq!(to_json(signal, &full_success()), "{}");
+            assert_eq!(from_json(signal, b"{}"), b"");
+            for unreadable in ["", "[]", "<html>", r#"{"partialSuccess":5}"#] {
+                assert!(read(&from_json(signal, unreadable.as_bytes())).unreadable);
+            }
+        }
     }
 
     #[test]

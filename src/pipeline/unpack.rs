@@ -116,3 +116,107 @@ fn no_budget() -> Refused {
         why: Refusal::Budget,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::intake::Caller;
+
+    const TEXT: &str =
+        r#"{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"severityText":"a"}]}]}]}"#;
+    const BYTES: &[u8] = b"\x0a\x09\x12\x07\x12\x05\x1a\x03aaa";
+
+    fn request(body: impl Into<Bytes>, encoding: Option<Encoding>, budget: &Budget) -> Request {
+        let body = body.into();
+        Request {
+            signal: Signal::Logs,
+            reservation: budget.try_reserve(body.len()).unwrap(),
+            body,
+            encoding,
+            format: Format::Json,
+            limit: 100_000,
+            caller: Caller::until(tokio::time::Instant::now()),
+            charge: None,
+        }
+    }
+
+    #[test]
+    fn json_becomes_protobuf_and_what_was_compressed_does_not_leave_as_it_came() {
+        let text = TEXT.replace("\"a\"", "\"aaa\"");
+        let packed = |encoding| compression::deflate(encoding, &[text.clone().into()]).unwrap();
+        for (body, encoding) in [
+            (Bytes::from(text.clone()), None),
+            (packed(Encoding::Gzip), Some(Encoding::Gzip)),
+            (packed(Encoding::Zstd), Some(Encoding::Zstd)),
+        ] {
+            let budget = Budget::new(10_000);
+            let mut request = request(body, encoding, &budget);
+            let unpacked = unpack(&mut request, &budget).ok().unwrap();
+            assert_eq!(unpacked.plain, BYTES);
+            assert!(unpacked.encoded.is_none());
+            assert_eq!(unpacked.bytes, text.len());
+            // The text is paid for no longer, what came of it is.
+            let held = request.reservation.bytes();
+            assert!((BYTES.len()..text.len() + 64).contains(&held), "{held}");
+            assert_eq!(budget.used(), held as u64);
+        }
+    }
+
+    /// A histogram of so many counts, of two characters and eight bytes each.
+    fn growing(count: usize) -> String {
+        let counts = vec!["1"; count].join(",");
+        format!(
+            r#"{{"resourceMetrics":[{{"scopeMetrics":[{{"metrics":[{{"histogram":{{"dataPoints":[{{"bucketCounts":[{counts}]}}]}}}}]}}]}}]}}"#
+        )
+    }
+
+    fn refused(text: &str, limit: usize, budget: &Budget) -> Refused {
+        let mut request = request(text.to_owned(), None, budget);
+        (request.signal, request.limit) = (Signal::Metrics, limit);
+        let refused = unpack(&mut request, budget).err().unwrap();
+        drop(request);
+        assert_eq!(budget.used(), 0);
+        refused
+    }
+
+    #[test]
+    fn what_grows_beyond_a_limit_is_told_as_what_it_is() {
+        let text = growing(1000);
+        let limit = 7000;
+        assert_eq!(
+            refused(&text, limit, &Budget::new(100_000)),
+            Refused::TooLarge { limit }
+        );
+        // It could never have so much, so it is not to come again.
+        let budget = Budget::new(9000);
+        let limit = budget.most();
+        assert_eq!(
+            refused(&text, 100_000, &budget),
+            Refused::TooLarge { limit }
+        );
+        // It can, when others have gone.
+        let budget = Budget::new(15_000);
+        let other = budget.try_reserve(9000).unwrap();
+        let mut request = request(text, None, &budget);
+        request.signal = Signal::Metrics;
+        let refused = unpack(&mut request, &budget).err().unwrap();
+        assert!(matches!(refused, Refused::Overloaded { .. }), "{refused:?}");
+        drop((request, other));
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_text_is_told_with_its_place() {
+        let budget = Budget::new(1000);
+        let mut request = request(TEXT.replace("\"a\"", "5"), None, &budget);
+        assert_eq!(
+            unpack(&mut request, &budget).err().unwrap(),
+            Refused::Invalid {
+                field: "resourceLogs[0].scopeLogs[0].logRecords[0].severityText".to_owned(),
+                problem: "resourceLogs[0].scopeLogs[0].logRecords[0].severityText must be a \
+                          string (line 1, column 63)"
+                    .to_owned(),
+            }
+        );
+    }
+}

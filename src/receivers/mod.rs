@@ -2,6 +2,8 @@
 
 use serde::Deserialize;
 
+use crate::auth::AuthConfig;
+
 pub mod otlp;
 
 /// One receiver, by its `type`.
@@ -14,7 +16,7 @@ pub enum ReceiverConfig {
 impl ReceiverConfig {
     /// Every `type` there is, with a line on what it is for.
     pub const TYPES: [(&'static str, &'static str); 1] =
-        [("otlp", "OTLP over gRPC and HTTP (binary protobuf)")];
+        [("otlp", "OTLP over gRPC and HTTP (binary protobuf or JSON)")];
 
     /// Reads the table of a receiver of this type; `None` if there is no such type.
     pub fn read<'de, D: serde::Deserializer<'de>>(
@@ -24,6 +26,13 @@ impl ReceiverConfig {
         match kind {
             "otlp" => Some(otlp::OtlpConfig::deserialize(table).map(Self::Otlp)),
             _ => None,
+        }
+    }
+
+    /// Says who is let in, which is read apart.
+    pub fn set_auth(&mut self, auth: AuthConfig) {
+        match self {
+            Self::Otlp(config) => config.auth = Some(auth),
         }
     }
 }

@@ -152,6 +152,11 @@ impl Daemon {
         fs::read_to_string(self.folder.path().join("log")).unwrap()
     }
 
+    /// The file of its configuration.
+    pub(crate) fn config(&self) -> std::path::PathBuf {
+        self.folder.path().join("otlpd.toml")
+    }
+
     /// The process id.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()

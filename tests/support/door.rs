@@ -168,6 +168,11 @@ impl Daemon {
         status.unwrap().code()
     }
 
+    /// What the admin side answers.
+    pub(crate) fn ask(&self, path: &str) -> (u16, String) {
+        self.try_ask(path).unwrap()
+    }
+
     fn try_ask(&self, path: &str) -> Option<(u16, String)> {
         let mut stream = TcpStream::connect(self.admin).ok()?;
         write!(

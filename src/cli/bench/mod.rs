@@ -3,14 +3,14 @@
 
 mod account;
 mod args;
-mod item;
+pub(super) mod item;
 mod latency;
 mod load;
 mod proxy;
 mod request;
 mod scan;
 mod sink;
-mod wire;
+pub(crate) mod wire;
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -53,10 +53,11 @@ pub fn run(args: BenchArgs) -> ExitCode {
     }
 }
 
-fn on_runtime(
+/// Runs this to its end on a runtime of so many threads.
+pub(super) fn on_runtime<T>(
     threads: usize,
-    work: impl Future<Output = Result<(), String>>,
-) -> Result<(), String> {
+    work: impl Future<Output = Result<T, String>>,
+) -> Result<T, String> {
     let mut builder = if threads <= 1 {
         tokio::runtime::Builder::new_current_thread()
     } else {

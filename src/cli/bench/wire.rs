@@ -196,7 +196,8 @@ fn base64(bytes: &[u8]) -> String {
     text
 }
 
-fn from_base64(text: &str) -> Option<Vec<u8>> {
+/// With padding or without.
+pub(crate) fn from_base64(text: &str) -> Option<Vec<u8>> {
     let (mut bits, mut held, mut bytes) = (0_u32, 0, Vec::new());
     for byte in text.trim_end_matches('=').bytes() {
         let sextet = BASE64.iter().position(|&known| known == byte)?;

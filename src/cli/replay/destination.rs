@@ -23,6 +23,7 @@ use crate::exporters::{self, ExporterConfig};
 use crate::host::signals::StopSignals;
 use crate::host::workers::Workers;
 use crate::net::tls::Register;
+use crate::otlp::Format;
 use crate::units::parse_duration;
 
 /// How requests travel, and how hard it is tried.
@@ -95,6 +96,7 @@ impl DestinationArgs {
         let max_connection_age = Duration::from_secs(300);
         let config = match self.protocol {
             Protocol::Grpc => ExporterConfig::OtlpGrpc(OtlpGrpcConfig {
+                auth: None,
                 endpoint,
                 tls: self.tls.config(),
                 compression,
@@ -102,8 +104,10 @@ impl DestinationArgs {
                 max_connection_age,
             }),
             Protocol::Http => ExporterConfig::OtlpHttp(OtlpHttpConfig {
+                auth: None,
                 endpoint,
                 tls: self.tls.config(),
+                encoding: Format::Protobuf,
                 compression,
                 headers,
                 max_connection_age,

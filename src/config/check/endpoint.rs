@@ -1,7 +1,7 @@
 //! Addresses to listen on and to send to. No sentence holds the address, which may have come
 //! from a secret; the line that it stands in is shown.
 
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::path::PathBuf;
 
 use crate::net::dial::unix_path;
@@ -19,6 +19,16 @@ impl Place {
         match (self, other) {
             (Self::Tcp(one), Self::Tcp(other)) => one.collides(other),
             (one, other) => one == other,
+        }
+    }
+}
+
+impl Place {
+    /// Whether only this machine can reach it.
+    pub(super) fn is_local(&self) -> bool {
+        match self {
+            Self::Tcp(address) => address.is_loopback(),
+            Self::Unix(_) => true,
         }
     }
 }
@@ -46,6 +56,12 @@ fn unix(text: &str) -> Option<Result<PathBuf, String>> {
 }
 
 impl Address {
+    /// A name is somebody else's but for `localhost`, which stands here as an address.
+    fn is_loopback(&self) -> bool {
+        let address: Result<IpAddr, _> = self.host.parse();
+        address.is_ok_and(|address| address.is_loopback())
+    }
+
     /// Whether two listeners can not have both: the same port on the same address, or on every
     /// address. Port 0 is a free one, each time another.
     fn collides(&self, other: &Self) -> bool {
@@ -150,6 +166,42 @@ pub(super) fn destination(text: &str, form: Form) -> Result<(), String> {
     }
 }
 
+/// Whether what is sent to this destination can be read on the way: without TLS, and not within
+/// this machine.
+pub(super) fn is_exposed(text: &str) -> bool {
+    if is_encrypted(text) || unix_path(text).is_some() {
+        return false;
+    }
+    let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
+    let authority = rest.split('/').next().unwrap_or_default();
+    let with_port = match has_port(authority) {
+        true => authority.to_owned(),
+        false => format!("{authority}:80"),
+    };
+    address(&with_port, 80).is_ok_and(|address| !address.is_loopback())
+}
+
+/// Checks the URL of something that is fetched, which may have a path and a query.
+pub(super) fn url(text: &str) -> Result<(), String> {
+    let wanted = || "wants https://HOST[:PORT]/PATH, or http://".to_owned();
+    if !is_in_the_clear(text) && !is_encrypted(text) {
+        return Err(wanted());
+    }
+    let (_, rest) = text.split_once("://").ok_or_else(wanted)?;
+    if rest.contains(['#', ' ']) {
+        return Err(wanted());
+    }
+    let authority = rest.split(['/', '?']).next().unwrap_or_default();
+    if authority.contains('@') {
+        return Err("takes no user or password".to_owned());
+    }
+    let with_port = match has_port(authority) {
+        true => authority.to_owned(),
+        false => format!("{authority}:443"),
+    };
+    address(&with_port, 443).map(drop)
+}
+
 fn has_port(authority: &str) -> bool {
     let behind = authority
         .rsplit_once(']')
@@ -239,6 +291,39 @@ mod tests {
             (&format!("unix:/{}", "x".repeat(107)), "107 bytes"),
         ] {
             let problem = listener(text, 4317).unwrap_err();
+            assert!(problem.contains(part), "{text}: {problem}");
+        }
+    }
+
+    #[test]
+    fn what_is_sent_in_the_clear_to_another_machine_is_exposed() {
+        for (text, expected) in [
+            ("http://h:4318/otlp", true),
+            ("h:4317", true),
+            ("http://10.0.0.7", true),
+            ("https://h", false),
+            ("http://localhost:1", false),
+            ("http://127.0.0.7", false),
+            ("http://[::1]:1/x", false),
+            ("unix:/run/x", false),
+        ] {
+            assert_eq!(is_exposed(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_fetched_has_a_whole_url() {
+        for text in ["https://h", "http://h:1/keys?a=b", "https://[::1]/keys"] {
+            assert_eq!(url(text), Ok(()), "{text}");
+        }
+        for (text, part) in [
+            ("h/keys", "wants https://"),
+            ("ftp://h/keys", "wants https://"),
+            ("https://u:p@h/", "no user"),
+            ("https:///keys", "names no host"),
+            ("https://h:x/", "wants a port"),
+        ] {
+            let problem = url(text).unwrap_err();
             assert!(problem.contains(part), "{text}: {problem}");
         }
     }

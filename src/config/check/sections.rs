@@ -2,12 +2,14 @@
 
 use super::endpoint::{self, Place};
 use super::{Site, tls};
+use crate::admin::AdminConfig;
+use crate::auth::AuthConfig;
 use crate::batch::Priority;
 use crate::config::Config;
 use crate::config::problem::Findings;
 use crate::config::tree::{Node, Origin};
 use crate::delivery::config::QueueKind;
-use crate::intake::tenants::{LimitsConfig, OTHER};
+use crate::intake::tenants::{LimitsConfig, OTHER, TenantSource, TenantsConfig};
 use crate::intake::{Acknowledge, MemoryBudget};
 use crate::receivers::ReceiverConfig;
 use crate::storage::Key;
@@ -27,6 +29,7 @@ pub(in crate::config) fn sections(tree: &Node, config: &Config, findings: &mut F
         site.problem(&["admin", "endpoint"], &[], sentence);
     }
     tls::server(config.admin.tls.as_ref(), &["admin", "tls"], &mut site);
+    admin(&config.admin, &mut site);
     site.not_zero(
         config.shutdown.deadline.is_zero(),
         &["shutdown", "deadline"],
@@ -37,6 +40,37 @@ pub(in crate::config) fn sections(tree: &Node, config: &Config, findings: &mut F
     tenants(config, &mut site);
     priority(config, &mut site);
     collisions(tree, config, findings);
+}
+
+/// Whether other machines can reach the admin listener.
+pub(in crate::config) fn is_reached_by_others(admin: &AdminConfig) -> bool {
+    let place = endpoint::listener(&admin.endpoint, 13133);
+    place.is_ok_and(|place| !place.is_local())
+}
+
+/// Whoever reaches the admin listener reads everything there.
+fn admin(admin: &AdminConfig, site: &mut Site<'_>) {
+    let is_open = admin.auth.is_none() && !admin.allow_unauthenticated;
+    if admin.enabled && is_open && is_reached_by_others(admin) {
+        site.problem(
+            &["admin", "endpoint"],
+            &[&["admin", "auth"], &["admin", "allow_unauthenticated"]],
+            "other machines can reach this address, and would read /status and /metrics without \
+             being asked who they are: say who may in [admin.auth], or \
+             `allow_unauthenticated = true` on a network that you trust, or listen on \
+             127.0.0.1:13133",
+        );
+    }
+    if let Some(AuthConfig::Mtls(_)) = &admin.auth
+        && admin
+            .tls
+            .as_ref()
+            .is_none_or(|tls| tls.client_ca_file.is_none())
+    {
+        let sentence = "certificates are asked for in the TLS handshake: give [admin] `tls` with \
+                        `client_ca_file`";
+        site.problem(&["admin"], &[], sentence);
+    }
 }
 
 /// What is to be on disk needs a folder, and success can mean `stored` only where all is.
@@ -168,6 +202,7 @@ fn tenants(config: &Config, site: &mut Site<'_>) {
          tenant may take",
     );
     limits(&tenants.default, &["tenants", "default"], site);
+    identities(config, site);
     for (name, config) in &tenants.limits {
         limits(config, &["tenants", "limits", name], site);
         site.forbid(
@@ -176,6 +211,24 @@ fn tenants(config: &Config, site: &mut Site<'_>) {
             "`other` is what metrics call all tenants without limits of their own: none can have \
              the name",
         );
+    }
+}
+
+/// Where nobody is asked who it is, nobody has a name.
+fn identities(config: &Config, site: &mut Site<'_>) {
+    let by_identity = |tenants: &TenantsConfig| tenants.from == TenantSource::Identity;
+    if !config.tenants.as_ref().is_some_and(by_identity) {
+        return;
+    }
+    for (name, receiver) in &config.receivers {
+        let ReceiverConfig::Otlp(otlp) = receiver;
+        if let (None, Some(place)) = (&otlp.auth, site.node.place(&["tenants", "from"])) {
+            let sentence = format!(
+                "receivers.{name} has no `auth`: all that comes in there is of the tenant \
+                 `anonymous`"
+            );
+            site.findings.warning(place, sentence);
+        }
     }
 }
 

@@ -2,8 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::Site;
-use super::endpoint;
+use super::{Site, auth, endpoint};
 use crate::config::Config;
 use crate::config::problem::Findings;
 use crate::config::tree::Node;
@@ -74,7 +73,7 @@ pub(super) fn client(config: Option<&ClientTlsConfig>, to: &str, site: &mut Site
     }
 }
 
-/// Reads the files that every `tls` names, and says what is wrong with them.
+/// Reads the files that every `tls` and `auth` names, and says what is wrong with them.
 pub(in crate::config) fn files(tree: &Node, config: &Config, findings: &mut Findings) {
     let mut site = Site {
         node: tree,
@@ -110,6 +109,7 @@ pub(in crate::config) fn files(tree: &Node, config: &Config, findings: &mut Find
             None => {}
         }
     }
+    auth::files(config, &mut site);
 }
 
 fn report(path: &[&str], found: Result<Option<String>, Fault>, site: &mut Site<'_>) {

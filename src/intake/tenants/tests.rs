@@ -47,7 +47,7 @@ impl Street {
         let mut headers = HeaderMap::new();
         let name = HeaderValue::from_bytes(tenant.as_bytes()).unwrap();
         headers.insert("x-scope-orgid", name);
-        let caller = self.intake.caller(&headers, None);
+        let caller = self.intake.caller(&headers, None, None);
         self.intake.admit(Signal::Logs, bytes, caller).await
     }
 
@@ -340,10 +340,30 @@ async fn requests_without_a_name_have_one_and_names_that_are_none_share_another(
         let admission = street.admit(said, 1).await.unwrap();
         assert_eq!(&*admission.caller.tenant.unwrap().name, name);
     }
-    let caller = street.intake.caller(&HeaderMap::new(), None);
+    let caller = street.intake.caller(&HeaderMap::new(), None, None);
     assert_eq!(&*caller.tenant.unwrap().name, "anonymous");
     assert_eq!(
         street.counted("otlpd_tenant_untracked_requests_total "),
         ["2"]
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn credentials_name_the_tenant_where_they_are_to_whatever_a_header_says() {
+    let street = Street::new(&TenantsConfig {
+        from: TenantSource::Identity,
+        ..each(LimitsConfig::default())
+    });
+    let mut headers = HeaderMap::new();
+    headers.insert("x-scope-orgid", HeaderValue::from_static("somebody else"));
+    let named = |name: &str| Identity { name: name.into() };
+    for (identity, tenant) in [
+        (Some(named("shop")), "shop"),
+        (Some(named("")), "anonymous"),
+        (None, "anonymous"),
+        (Some(named(&"x".repeat(129))), OTHER),
+    ] {
+        let caller = street.intake.caller(&headers, identity.as_ref(), None);
+        assert_eq!(&*caller.tenant.unwrap().name, tenant);
+    }
 }

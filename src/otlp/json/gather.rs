@@ -146,7 +146,7 @@ pub(super) fn unpack(kind: Kind, packed: &[u8], mut each: impl FnMut(u64)) -> Re
 
 /// The content of a field that the table knows. One whose wire type is not that of its kind
 /// counts as unknown, as in Google's parsers, and is stepped over.
-fn read<'a>(
+pub(super) fn read<'a>(
     reader: &mut Reader<'a>,
     field: &Field,
     tag: u32,

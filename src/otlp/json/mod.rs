@@ -13,6 +13,7 @@ use super::wire::{Fault, MAX_DEPTH};
 
 mod gather;
 mod object;
+mod plain;
 mod read;
 mod value;
 
@@ -29,17 +30,25 @@ pub use read::{JsonError, Problem, expected, read, read_within};
 /// The framing of the request is damaged, which [`walk`](super::walk::walk) finds as well; then
 /// nothing is appended.
 pub fn write(signal: Signal, request: &[u8], out: &mut Vec<u8>) -> Result<(), Fault> {
-    write_message(schema::request(signal), request, out)
+    write_merged(signal, &[request], out)
 }
 
-/// Writes any of the messages that we know.
+/// The same for requests that are one if their bytes stand one after the other.
+///
+/// # Errors
+/// As for [`write()`].
+pub fn write_merged(signal: Signal, requests: &[&[u8]], out: &mut Vec<u8>) -> Result<(), Fault> {
+    write_message(schema::request(signal), requests, out)
+}
+
+/// Writes any of the messages that we know, which may lie in pieces.
 pub(in crate::otlp) fn write_message(
     schema: &Message,
-    message: &[u8],
+    pieces: &[&[u8]],
     out: &mut Vec<u8>,
 ) -> Result<(), Fault> {
     let start = out.len();
-    object::write(schema, &[message], MAX_DEPTH, out).inspect_err(|_| out.truncate(start))
+    object::write(schema, pieces, MAX_DEPTH, out).inspect_err(|_| out.truncate(start))
 }
 
 #[cfg(test)]

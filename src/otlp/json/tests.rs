@@ -227,9 +227,10 @@ fn points_keep_what_is_there_though_it_is_zero() {
     assert_eq!(
         json_at(Signal::Metrics, &point("gauge"), &number.encode_to_vec()),
         concat!(
-            r#"{"exemplars":[{"timeUnixNano":"7","asDouble":"NaN","spanId":"0101010101010101","#,
+            r#"{"asInt":"0","#,
+            r#""exemplars":[{"timeUnixNano":"7","asDouble":"NaN","spanId":"0101010101010101","#,
             r#""traceId":"02020202020202020202020202020202","filteredAttributes":[{"key":"f"}]}],"#,
-            r#""asInt":"0","flags":1}"#
+            r#""flags":1}"#
         )
     );
     let histogram = HistogramDataPoint {

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::plain::plain;
 use crate::otlp::schema::Type;
 use crate::otlp::status::base64;
 
@@ -18,10 +19,10 @@ pub(super) const fn is_zero(meaning: Type, raw: u64) -> bool {
 /// every parser.
 pub(super) fn number(meaning: Type, raw: u64, out: &mut Vec<u8>) {
     match meaning {
-        Type::Bool => plain(raw != 0, out),
-        Type::Int32 | Type::Enum => plain(raw as i32, out),
-        Type::Uint32 | Type::Fixed32 => plain(raw as u32, out),
-        Type::Sint32 => plain(unzigzag(raw as u32), out),
+        Type::Bool => bare(raw != 0, out),
+        Type::Int32 | Type::Enum => bare(raw as i32, out),
+        Type::Uint32 | Type::Fixed32 => bare(raw as u32, out),
+        Type::Sint32 => bare(unzigzag(raw as u32), out),
         Type::Int64 | Type::Sfixed64 => quoted(raw as i64, out),
         Type::Double => double(f64::from_bits(raw), out),
         // Text and messages are no numbers.
@@ -32,12 +33,14 @@ pub(super) fn number(meaning: Type, raw: u64, out: &mut Vec<u8>) {
 /// Text or bytes, in quotes.
 pub(super) fn bytes(meaning: Type, bytes: &[u8], out: &mut Vec<u8>) {
     match meaning {
-        Type::String => plain(String::from_utf8_lossy(bytes), out),
+        Type::String => match simdutf8::basic::from_utf8(bytes) {
+            Ok(_) => text(bytes, out),
+            Err(_) => text(String::from_utf8_lossy(bytes).as_bytes(), out),
+        },
         Type::Id(_) | Type::Hex => {
+            let digits = |byte: &u8| [byte >> 4, byte & 15].map(hex_digit);
             out.push(b'"');
-            for byte in bytes {
-                out.extend([byte >> 4, byte & 15].map(hex_digit));
-            }
+            out.extend(bytes.iter().flat_map(digits));
             out.push(b'"');
         }
         _ => {
@@ -51,6 +54,40 @@ pub(super) fn bytes(meaning: Type, bytes: &[u8], out: &mut Vec<u8>) {
     }
 }
 
+/// UTF-8 in quotes.
+fn text(text: &[u8], out: &mut Vec<u8>) {
+    out.push(b'"');
+    let mut rest = text;
+    loop {
+        let (as_it_is, more) = rest.split_at_checked(plain(rest)).unwrap_or((rest, &[]));
+        out.extend_from_slice(as_it_is);
+        let Some((byte, more)) = more.split_first() else {
+            break;
+        };
+        escape(*byte, out);
+        rest = more;
+    }
+    out.push(b'"');
+}
+
+/// A character that does not stand in a string as it is.
+fn escape(byte: u8, out: &mut Vec<u8>) {
+    let short = match byte {
+        b'"' | b'\\' => byte,
+        b'\x08' => b'b',
+        b'\x0c' => b'f',
+        b'\n' => b'n',
+        b'\r' => b'r',
+        b'\t' => b't',
+        _ => {
+            out.extend_from_slice(b"\\u00");
+            out.extend([byte >> 4, byte & 15].map(hex_digit));
+            return;
+        }
+    };
+    out.extend_from_slice(&[b'\\', short]);
+}
+
 /// In the fewest digits that are read back as the same number.
 fn double(number: f64, out: &mut Vec<u8>) {
     if number.is_nan() {
@@ -62,17 +99,17 @@ fn double(number: f64, out: &mut Vec<u8>) {
         };
         out.extend_from_slice(text);
     } else {
-        plain(number, out);
+        bare(number, out);
     }
 }
 
 fn quoted(number: impl Serialize, out: &mut Vec<u8>) {
     out.push(b'"');
-    plain(number, out);
+    bare(number, out);
     out.push(b'"');
 }
 
-fn plain(value: impl Serialize, out: &mut Vec<u8>) {
+fn bare(value: impl Serialize, out: &mut Vec<u8>) {
     // Writing to memory does not fail, and these types have no error of their own.
     serde_json::to_writer(out, &value).ok();
 }

@@ -457,3 +457,23 @@ proptest! {
         prop_assert_eq!(percent_decode(encoded.as_bytes()), text);
     }
 }
+
+#[test]
+fn the_json_form_is_read_without_its_details() {
+    let status = Status::invalid_argument("no such field", "spans[0]", "is not there");
+    let read = Status::decode_json(&status.encode_json()).unwrap();
+    assert_eq!(read, Status::new(status.code, "no such field"));
+    for (text, code) in [
+        (r#"{"code":14}"#, GrpcCode::Unavailable),
+        (
+            r#"{"code":"8","message":null,"details":5}"#,
+            GrpcCode::ResourceExhausted,
+        ),
+        ("{}", GrpcCode::Ok),
+    ] {
+        assert_eq!(Status::decode_json(text.as_bytes()).unwrap().code, code);
+    }
+    for text in ["", "[]", "<html>", r#"{"code":"UNAVAILABLE"}"#] {
+        assert_eq!(Status::decode_json(text.as_bytes()), None);
+    }
+}

@@ -13,11 +13,14 @@ use tokio::time::{Instant, timeout};
 
 use super::answer::Answer;
 use super::body::{MUTE_AFTER, ReadError, Reading, Room};
+use super::guard::Guard;
 use super::health::Health;
 use super::packed::takes_gzip;
 use super::refusal::Failed;
+use crate::auth::Identity;
 use crate::intake::{self, Accepted, Caller, Intake, LEAST, Refused};
 use crate::net::compression::{self, Encoding, InflateError};
+use crate::net::peer::Peer;
 use crate::net::serve::Traffic;
 use crate::otlp::status::{GrpcCode, Status, parse_grpc_timeout};
 use crate::otlp::{Format, Signal};
@@ -27,6 +30,8 @@ use crate::telemetry::metrics::{Fault, ReceiverMetrics};
 pub(super) struct Grpc {
     /// The door.
     pub(super) intake: Intake,
+    /// Who is let in.
+    pub(super) guard: Guard,
     /// The largest message, uncompressed, in bytes.
     pub(super) limit: usize,
     /// What is counted.
@@ -39,11 +44,11 @@ pub(super) struct Grpc {
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
 impl Grpc {
-    /// Answers one call.
+    /// Answers one call of this peer.
     pub(super) async fn serve(
         self: Arc<Self>,
         request: Request<Incoming>,
-        traffic: Arc<Traffic>,
+        (peer, traffic): (Peer, Arc<Traffic>),
     ) -> Result<Response<Answer>, Infallible> {
         let began = Instant::now();
         let response = match not_grpc(&request) {
@@ -55,19 +60,24 @@ impl Grpc {
             None if Health::is_asked(request.uri().path()) => {
                 return Ok(self.health.answer(&self.intake, request).await);
             }
-            None => self.call(request, &traffic).await,
+            None => self.call(request, (&peer, &traffic)).await,
         };
         self.metrics.took(began.elapsed());
         Ok(response)
     }
 
-    async fn call(&self, request: Request<Incoming>, traffic: &Traffic) -> Response<Answer> {
+    async fn call(
+        &self,
+        request: Request<Incoming>,
+        (peer, traffic): (&Peer, &Traffic),
+    ) -> Response<Answer> {
         let signal = Signal::from_grpc_path(request.uri().path())
             .filter(|signal| self.intake.takes(*signal));
         let takes_gzip = takes_gzip(request.headers());
-        let outcome = match signal {
-            Some(signal) => self.take(signal, request, traffic).await,
-            None => Err(unserved(request.uri().path())),
+        let outcome = match (self.guard.pass(request.headers(), peer).await, signal) {
+            (Err(denied), _) => Err(denied),
+            (Ok(identity), Some(signal)) => self.take(signal, request, identity, traffic).await,
+            (Ok(_), None) => Err(unserved(request.uri().path())),
         };
         match (signal, outcome) {
             (Some(signal), Ok(accepted)) => {
@@ -87,6 +97,7 @@ impl Grpc {
         &self,
         signal: Signal,
         request: Request<Incoming>,
+        identity: Option<Identity>,
         traffic: &Traffic,
     ) -> Result<Accepted, Failed> {
         let encoding = encoding(request.headers())?;
@@ -96,7 +107,8 @@ impl Grpc {
             .and_then(parse_grpc_timeout);
         // What the client does not send by then it does not want any more.
         let gives_up = patience.map(|patience| Instant::now() + patience);
-        let caller = self.intake.caller(request.headers(), patience);
+        let headers = request.headers();
+        let caller = self.intake.caller(headers, identity.as_ref(), patience);
         let budget = caller.budget(&self.intake.budget).clone();
         let wanted = || traffic.is_crowded() || self.intake.is_waited_for(&budget);
         let reading = Reading::new(READ_TIMEOUT, gives_up, &wanted);

@@ -14,10 +14,13 @@ use tokio::time::{Instant, timeout};
 
 use super::body::{Reading, Room, next_data};
 use super::cors::Cors;
+use super::guard::Guard;
 use super::packed;
 use super::refusal::Failed;
+use crate::auth::Identity;
 use crate::intake::{self, Accepted, Caller, Intake, Refused};
 use crate::net::compression::{self, Encoding, Unsupported};
+use crate::net::peer::Peer;
 use crate::net::serve::{Traffic, TwoLengths};
 use crate::otlp::response;
 use crate::otlp::status::{GrpcCode, Status, retry_after_header};
@@ -28,6 +31,8 @@ use crate::telemetry::metrics::{Fault, ReceiverMetrics};
 pub(super) struct Http {
     /// The door.
     pub(super) intake: Intake,
+    /// Who is let in.
+    pub(super) guard: Guard,
     /// The largest body, as it comes and uncompressed, in bytes.
     pub(super) limit: usize,
     /// The longest that a client may take to send its body, once it is let in.
@@ -43,25 +48,33 @@ pub(super) struct Http {
 /// connection, and the answer would be lost with it.
 const DRAIN: (Duration, usize) = (Duration::from_secs(10), 256 << 20);
 
+/// The same for one that was not let in, and is nobody to do much for.
+const DRAIN_DENIED: (Duration, usize) = (Duration::from_secs(2), 4 << 20);
+
 impl Http {
-    /// Answers one request.
+    /// Answers one request of this peer.
     pub(super) async fn serve(
         self: Arc<Self>,
         request: Request<Incoming>,
-        traffic: Arc<Traffic>,
+        (peer, traffic): (Peer, Arc<Traffic>),
     ) -> Result<Response<Full<Bytes>>, Infallible> {
         let began = Instant::now();
         let (head, mut body) = request.into_parts();
+        // Browsers show nothing when they ask whether they may.
         if let Some(preflight) = self.cors.as_ref().and_then(|cors| cors.preflight(&head)) {
             return Ok(preflight);
         }
         let format = format(&head.headers);
         let signal = Signal::from_http_path(path(head.uri.path()))
             .filter(|signal| self.intake.takes(*signal));
-        let mut response = match self
-            .take((signal, format), &head, (&mut body, &traffic))
-            .await
-        {
+        let outcome = match self.guard.pass(&head.headers, &peer).await {
+            Ok(identity) => {
+                let sending = (&mut body, &*traffic);
+                self.take((signal, format), &head, sending, identity).await
+            }
+            Err(denied) => Err(denied),
+        };
+        let mut response = match outcome {
             Ok((signal, format, accepted)) => {
                 self.metrics
                     .accepted(signal, accepted.items, accepted.rejected_by);
@@ -70,7 +83,12 @@ impl Http {
             Err(failed) => {
                 failed.count(&self.metrics, signal);
                 if is_worth_draining(&head, &body) {
-                    tokio::spawn(drain(body));
+                    let bounds = if failed.is_denied() {
+                        DRAIN_DENIED
+                    } else {
+                        DRAIN
+                    };
+                    tokio::spawn(drain(body, bounds));
                 }
                 failure(&failed, &head.headers)
             }
@@ -87,9 +105,10 @@ impl Http {
         kind: (Option<Signal>, Option<Format>),
         head: &request::Parts,
         (body, traffic): (&mut Incoming, &Traffic),
+        identity: Option<Identity>,
     ) -> Result<(Signal, Format, Accepted), Failed> {
         let (signal, format, encoding) = look(kind, head)?;
-        let caller = self.intake.caller(&head.headers, None);
+        let caller = self.intake.caller(&head.headers, identity.as_ref(), None);
         let budget = caller.budget(&self.intake.budget).clone();
         let wanted = || traffic.is_crowded() || self.intake.is_waited_for(&budget);
         let reading = Reading::new(self.read_timeout, None, &wanted);
@@ -196,8 +215,7 @@ fn is_worth_draining(head: &request::Parts, body: &Incoming) -> bool {
 }
 
 /// Reads a body that nobody wants.
-async fn drain(mut body: Incoming) {
-    let (time, bytes) = DRAIN;
+async fn drain(mut body: Incoming, (time, bytes): (Duration, usize)) {
     let read = async {
         let mut left = bytes;
         while let Ok(Some(chunk)) = next_data(&mut body).await {
@@ -220,8 +238,7 @@ fn path(path: &str) -> &str {
 
 /// What the content type says, whatever its parameters and its case.
 fn format(headers: &HeaderMap) -> Option<Format> {
-    let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
-    Format::from_media_type(&value.split(';').next()?.trim().to_ascii_lowercase())
+    Format::from_media_type(headers.get(header::CONTENT_TYPE)?.to_str().ok()?)
 }
 
 /// The format in which a failure is told: that of the request; where that is none of ours, JSON,

@@ -14,9 +14,11 @@ use hyper_util::server::conn::auto::Builder;
 use super::connection::{Windows, http1, http2, limits};
 use super::cors::Cors;
 use super::grpc::Grpc;
+use super::guard::Guard;
 use super::health::Health;
 use super::http::Http;
 use super::{GrpcConfig, HttpConfig, OtlpConfig};
+use crate::auth::Authenticator;
 use crate::intake::Intake;
 use crate::net::inherited::Sockets;
 use crate::net::listen::{Kept, Listener, SocketMode};
@@ -31,6 +33,7 @@ pub struct Listeners {
     grpc: Option<(Listener, GrpcConfig, ReceiverMetrics)>,
     /// Without a listener of its own where it has the one of gRPC.
     http: Option<(Option<Listener>, HttpConfig, ReceiverMetrics)>,
+    guard: Guard,
 }
 
 /// What listeners are opened with.
@@ -54,9 +57,15 @@ impl Listeners {
         config: &OtlpConfig,
         ground: &mut Ground<'_>,
     ) -> Result<Self, String> {
+        let component = format!("receivers.{name}");
+        let guard = config
+            .auth
+            .as_ref()
+            .map(|auth| Authenticator::open(auth, &component, ground.tls));
         let mut listeners = Self {
             grpc: None,
             http: None,
+            guard: Guard::new(guard.transpose()?),
         };
         let shares = config.shares_a_port();
         if let Some(grpc) = &config.grpc {
@@ -106,11 +115,13 @@ impl Listeners {
     /// Serves them until the drain begins and their connections are done.
     pub async fn serve(self, intake: Intake, ready: Ready, drain: Drain) {
         let windows = Windows::new(&intake.budget);
+        let guard = self.guard;
         let grpc = self.grpc.map(|(listener, config, metrics)| {
             let limit = config.max_recv_msg_size.as_usize();
             let intake = intake.clone();
             let grpc = Grpc {
                 intake,
+                guard: guard.clone(),
                 limit,
                 metrics,
                 health: Health::new(ready, drain.clone()),
@@ -120,6 +131,7 @@ impl Listeners {
         let http = self.http.map(|(listener, config, metrics)| {
             let http = Http {
                 intake,
+                guard,
                 limit: config.max_request_body_size.as_usize(),
                 read_timeout: config.read_timeout,
                 cors: config.cors.as_ref().map(Cors::new),
@@ -200,7 +212,7 @@ async fn serve_grpc(
 ) {
     let Side { config, service } = side;
     let limits = limits(&config.keepalive, PATIENCE, &windows);
-    serve(listener, limits, drain, move |_peer, traffic| {
+    serve(listener, limits, drain, move |peer, traffic| {
         let window = windows.open();
         let mut builder = Builder::new(TokioExecutor::new()).http2_only();
         let streams = config.max_concurrent_streams;
@@ -210,7 +222,8 @@ async fn serve_grpc(
         let service = service_fn(move |request| {
             // As long as the connection lives, its window is paid for.
             let _held = &held;
-            traffic.during(Arc::clone(&grpc).serve(request, Arc::clone(&traffic)))
+            let from = (peer.clone(), Arc::clone(&traffic));
+            traffic.during(Arc::clone(&grpc).serve(request, from))
         });
         (builder, service)
     })
@@ -225,7 +238,7 @@ async fn serve_http(
 ) {
     let Side { config, service } = side;
     let limits = limits(&config.keepalive, config.read_header_timeout, &windows);
-    serve(listener, limits, drain, move |_peer, traffic| {
+    serve(listener, limits, drain, move |peer, traffic| {
         let window = windows.open();
         let mut builder = Builder::new(TokioExecutor::new());
         http2(&mut builder, &window, HTTP_STREAMS, &config.keepalive);
@@ -234,7 +247,8 @@ async fn serve_http(
         let http = Arc::clone(&service);
         let service = service_fn(move |request| {
             let _held = &held;
-            traffic.during(Arc::clone(&http).serve(request, Arc::clone(&traffic)))
+            let from = (peer.clone(), Arc::clone(&traffic));
+            traffic.during(Arc::clone(&http).serve(request, from))
         });
         (builder, service)
     })
@@ -255,7 +269,7 @@ async fn serve_both(
         &windows,
     );
     let streams = grpc.config.max_concurrent_streams;
-    serve(listener, limits, drain, move |_peer, traffic| {
+    serve(listener, limits, drain, move |peer, traffic| {
         let window = windows.open();
         let mut builder = Builder::new(TokioExecutor::new());
         http2(&mut builder, &window, streams, &http.config.keepalive);
@@ -265,12 +279,12 @@ async fn serve_both(
         let service = service_fn(move |request: Request<Incoming>| {
             let _held = &held;
             let (grpc, http) = (Arc::clone(&grpc), Arc::clone(&http));
-            let here = Arc::clone(&traffic);
+            let from = (peer.clone(), Arc::clone(&traffic));
             traffic.during(async move {
                 match is_grpc(&request) {
-                    true => grpc.serve(request, here).await.map(|a| a.map(Either::Left)),
+                    true => grpc.serve(request, from).await.map(|a| a.map(Either::Left)),
                     false => http
-                        .serve(request, here)
+                        .serve(request, from)
                         .await
                         .map(|a| a.map(Either::Right)),
                 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::auth::AuthConfig;
 use crate::net::listen::SocketMode;
 use crate::net::tls::ServerTlsConfig;
 use crate::otlp::walk::{ItemPolicy, Rules, Validation};
@@ -16,6 +17,7 @@ mod body;
 mod connection;
 pub mod cors;
 mod grpc;
+mod guard;
 mod health;
 mod http;
 pub mod listen;
@@ -36,6 +38,9 @@ pub struct OtlpConfig {
     pub invalid_utf8: ItemPolicy,
     /// What becomes of items with an id of the wrong length.
     pub invalid_ids: ItemPolicy,
+    /// Who is let in, on every listener; everybody if absent. Read apart.
+    #[serde(skip)]
+    pub auth: Option<AuthConfig>,
 }
 
 impl OtlpConfig {

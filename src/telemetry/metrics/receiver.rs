@@ -6,6 +6,7 @@ use metrics::{Counter, Gauge, Histogram};
 
 use super::Registry;
 use super::table::{self, BySignal};
+use crate::auth::{Outcome, Reason};
 use crate::otlp::Signal;
 use crate::otlp::walk::BadValue;
 
@@ -117,7 +118,7 @@ type Each = [Counter; Signal::ALL.len()];
 type EachBad = [Counter; BadValue::ALL.len()];
 
 /// The handles of one receiver and transport, registered once. Every request ends in exactly one
-/// of `accepted`, `refused`, `faulty` and `failed`.
+/// of `accepted`, `refused`, `faulty`, `denied` and `failed`.
 #[derive(Debug)]
 pub struct ReceiverMetrics {
     accepted: Each,
@@ -129,6 +130,7 @@ pub struct ReceiverMetrics {
     failed_requests: Counter,
     refusals: [Counter; Refusal::ALL.len()],
     faults: [Counter; Fault::ALL.len()],
+    denials: [Counter; Reason::ALL.len()],
     wire_bytes: Counter,
     request_bytes: Histogram,
     request_seconds: Histogram,
@@ -157,6 +159,7 @@ impl ReceiverMetrics {
             failed_requests: with(&table::RECEIVER_REQUESTS, "failure"),
             refusals: Refusal::ALL.map(|r| with(&table::RECEIVER_REFUSED_REQUESTS, r.name())),
             faults: Fault::ALL.map(|f| with(&table::RECEIVER_FAULTY_REQUESTS, f.name())),
+            denials: Reason::ALL.map(|r| with(&table::RECEIVER_DENIED_REQUESTS, r.name())),
             wire_bytes: registry.counter(&table::RECEIVER_WIRE_BYTES, &of),
             request_bytes: registry.histogram(&table::RECEIVER_REQUEST_BYTES, &of),
             request_seconds: registry.histogram(&table::RECEIVER_REQUEST_SECONDS, &of),
@@ -194,6 +197,15 @@ impl ReceiverMetrics {
     pub fn faulty(&self, what: Fault) {
         add(&self.faults, what as usize, 1);
         self.failed_requests.increment(1);
+    }
+
+    /// The client was not let in.
+    pub fn denied(&self, why: Reason) {
+        add(&self.denials, why as usize, 1);
+        match why.outcome() {
+            Outcome::Unavailable => self.refused_requests.increment(1),
+            Outcome::Unauthenticated | Outcome::Forbidden => self.failed_requests.increment(1),
+        }
     }
 
     /// The request failed by a fault in otlpd itself.
@@ -258,6 +270,8 @@ mod tests {
         receiver.refused(Signal::Logs, 0, Refusal::Budget);
         receiver.faulty(Fault::Malformed);
         receiver.failed(Signal::Logs, 3);
+        receiver.denied(Reason::Expired);
+        receiver.denied(Reason::NoKeys);
         assert_eq!(
             lines(&registry),
             [
@@ -265,8 +279,10 @@ mod tests {
                 "otelcol_receiver_failed_log_records_total{} 3",
                 "otelcol_receiver_refused_metric_points_total{} 5",
                 "otelcol_receiver_requests_total{,outcome=\"success\"} 1",
-                "otelcol_receiver_requests_total{,outcome=\"refused\"} 2",
-                "otelcol_receiver_requests_total{,outcome=\"failure\"} 2",
+                "otelcol_receiver_requests_total{,outcome=\"refused\"} 3",
+                "otelcol_receiver_requests_total{,outcome=\"failure\"} 3",
+                "otlpd_receiver_denied_requests_total{,reason=\"expired\"} 1",
+                "otlpd_receiver_denied_requests_total{,reason=\"no_keys\"} 1",
                 "otlpd_receiver_faulty_requests_total{,reason=\"malformed\"} 1",
                 "otlpd_receiver_refused_requests_total{,reason=\"budget\"} 1",
                 "otlpd_receiver_refused_requests_total{,reason=\"queue_full\"} 1",

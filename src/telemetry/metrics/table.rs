@@ -142,6 +142,11 @@ single! {
         "otlpd_receiver_faulty_requests" "" ["receiver", "transport", "reason"]
         "Requests at fault: malformed, compression, encoding, media_type, too_large, framing, \
          no_such_path or method.";
+    RECEIVER_DENIED_REQUESTS: Kind::Counter,
+        "otlpd_receiver_denied_requests" "" ["receiver", "transport", "reason"]
+        "Requests whose sender was not let in: missing, malformed, invalid, expired, \
+         not_yet_valid, wrong_audience or wrong_issuer (UNAUTHENTICATED, 401), not_allowed \
+         (PERMISSION_DENIED, 403) or no_keys (UNAVAILABLE, 503).";
     RECEIVER_REJECTED_ITEMS: Kind::Counter,
         "otlpd_receiver_rejected_items" "" ["receiver", "transport", "signal", "reason"]
         "Items that were cut out of a request whose other items were accepted (partial success), \
@@ -184,6 +189,10 @@ single! {
         "Clients that could not be served: timeout, not_tls, nothing_in_common (version, cipher or \
          protocol), client_certificate (none, expired, of another CA), broken_off (by the client, \
          which may not trust our certificate) or other.";
+    // The admin side.
+    ADMIN_DENIED_REQUESTS: Kind::Counter, "otlpd_admin_denied_requests" "" ["reason"]
+        "Requests to the admin listener whose sender was not let in, by the reasons of \
+         otlpd_receiver_denied_requests.";
     // Tenants: those with limits of their own by name, all the others as one.
     TENANT_ACCEPTED_ITEMS: Kind::Counter, "otlpd_tenant_accepted_items" "" ["tenant", "signal"]
         "Items that were accepted of a tenant.";

@@ -4,6 +4,9 @@ use std::fmt;
 
 use crate::otlp::schema::Key;
 
+/// How many characters of a path are told.
+const LONGEST: usize = 400;
+
 /// Why a text was not read, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JsonError {
@@ -124,5 +127,16 @@ fn path(steps: &[Step]) -> String {
             }
         }
     }
-    path
+    shortened(path)
+}
+
+/// A long path without its middle: it says where, and is not to hide what.
+fn shortened(path: String) -> String {
+    match (
+        path.get(..LONGEST / 2),
+        path.get(path.len().saturating_sub(LONGEST / 2)..),
+    ) {
+        (Some(start), Some(end)) if path.len() > LONGEST => format!("{start}...{end}"),
+        _ => path,
+    }
 }

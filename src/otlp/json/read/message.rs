@@ -3,23 +3,17 @@
 use smallvec::SmallVec;
 
 use super::cursor::{COMMA_OR_BRACE, COMMA_OR_BRACKET, Cursor, KEY, Piece};
-use super::error::{Problem, Read, Stop};
+use super::error::{Read, Stop};
+use super::output::{NUMBER, Output};
 use super::scalar::{self, Code};
 use crate::otlp::schema::{Field, Kind, Message, Presence};
-use crate::otlp::wire::{
-    DELIMITED, FIXED32, FIXED64, Reader as Wire, VARINT, set_length, write_varint,
-};
+use crate::otlp::wire::{DELIMITED, write_varint};
 
 /// A text, and where the bytes go.
 pub(super) struct Reader<'a> {
     pub(super) cursor: Cursor<'a>,
-    pub(super) out: &'a mut Vec<u8>,
-    /// Asked before `out` grows.
-    pub(super) room: &'a mut dyn FnMut(usize) -> bool,
+    pub(super) out: Output<'a>,
 }
-
-/// The most that a tag and a number take, in bytes.
-const NUMBER: usize = 5 + 10;
 
 /// What there has been in an object.
 #[derive(Default)]
@@ -35,29 +29,6 @@ struct Seen {
 }
 
 impl Reader<'_> {
-    /// Makes room for this many more bytes.
-    #[inline(always)]
-    pub(super) fn reserve(&mut self, more: usize) -> Read {
-        if more <= self.out.capacity() - self.out.len() {
-            return Ok(());
-        }
-        self.grow(more)
-    }
-
-    #[cold]
-    fn grow(&mut self, more: usize) -> Read {
-        let length = self.out.len();
-        // A quarter more than there is, so that it is not asked for each field; or else no more
-        // than it must be.
-        for more in [more.max(length / 4), more] {
-            if (self.room)(length + more) {
-                self.out.reserve_exact(more);
-                return Ok(());
-            }
-        }
-        Err(Stop::new(self.cursor.at(), Problem::NoRoom))
-    }
-
     /// Reads an object, at its brace, in which `depth` more levels are allowed.
     pub(super) fn object(&mut self, schema: &'static Message, depth: u32) -> Read {
         let start = self.out.len();
@@ -89,7 +60,7 @@ impl Reader<'_> {
             return Err(Stop::text(at, "has two values where it can have one"));
         }
         if !seen.again.is_empty() {
-            self.keep_last(start, &seen.again);
+            self.out.keep_last(start, &seen.again);
         }
         Ok(())
     }
@@ -168,9 +139,9 @@ impl Reader<'_> {
             Kind::Varint | Kind::Fixed32 | Kind::Fixed64 => {
                 let raw = scalar::number(&mut self.cursor, field.meaning)?;
                 if raw != 0 || !is_implicit {
-                    self.reserve(NUMBER)?;
-                    self.tag(field);
-                    self.number(field.kind, raw);
+                    self.out.reserve(NUMBER)?;
+                    self.out.tag(field);
+                    self.out.number(field.kind, raw);
                 }
                 Ok(())
             }
@@ -197,28 +168,12 @@ impl Reader<'_> {
             Kind::Item(_) => 2,
             _ => 1,
         };
-        self.reserve(NUMBER)?;
-        self.tag(field);
+        self.out.reserve(NUMBER)?;
+        self.out.tag(field);
         let start = self.out.len();
-        self.out.extend(std::iter::repeat_n(0, width));
+        self.out.bytes.extend(std::iter::repeat_n(0, width));
         self.object(inner, depth)?;
-        self.close(start, width)
-    }
-
-    /// Writes the length of what follows into the room kept for it.
-    #[inline(always)]
-    fn close(&mut self, start: usize, width: usize) -> Read {
-        let length = self.out.len() - start - width;
-        if width == 1
-            && length < 0x80
-            && let Some(kept) = self.out.get_mut(start)
-        {
-            *kept = length as u8;
-            return Ok(());
-        }
-        self.reserve(NUMBER)?;
-        set_length(self.out, start..start + width);
-        Ok(())
+        self.out.close(start, width)
     }
 
     fn list(&mut self, field: &'static Field, depth: u32) -> Read {
@@ -237,22 +192,22 @@ impl Reader<'_> {
 
     /// Numbers, all in one field.
     fn packed(&mut self, field: &'static Field) -> Read {
-        self.reserve(NUMBER)?;
+        self.out.reserve(NUMBER)?;
         let before = self.out.len();
-        self.tag_of(field, DELIMITED);
+        self.out.tag_of(field, DELIMITED);
         let start = self.out.len();
-        self.out.push(0);
+        self.out.bytes.push(0);
         self.each(|reader| {
             let raw = scalar::number(&mut reader.cursor, field.meaning)?;
-            reader.reserve(NUMBER)?;
-            reader.number(field.kind, raw);
+            reader.out.reserve(NUMBER)?;
+            reader.out.number(field.kind, raw);
             Ok(())
         })?;
         if self.out.len() == start + 1 {
-            self.out.truncate(before);
+            self.out.bytes.truncate(before);
             return Ok(());
         }
-        self.close(start, 1)
+        self.out.close(start, 1)
     }
 
     /// Reads each element of a list, at its bracket.
@@ -284,10 +239,10 @@ impl Reader<'_> {
         match self.cursor.piece()? {
             Piece::Whole([]) if is_implicit => Ok(()),
             Piece::Whole(text) => {
-                self.reserve(NUMBER + text.len())?;
-                self.tag(field);
-                write_varint(self.out, text.len() as u64);
-                self.out.extend_from_slice(text);
+                self.out.reserve(NUMBER + text.len())?;
+                self.out.tag(field);
+                write_varint(self.out.bytes, text.len() as u64);
+                self.out.bytes.extend_from_slice(text);
                 Ok(())
             }
             Piece::Escaped(text) => self.escaped(field, text),
@@ -297,21 +252,21 @@ impl Reader<'_> {
     #[cold]
     fn escaped(&mut self, field: &'static Field, first: &[u8]) -> Read {
         let start = self.unescape(field, first)?;
-        self.close(start, 1)
+        self.out.close(start, 1)
     }
 
     /// Writes a tag, one byte for a length, and the text of a string from its start `first` on.
     /// Where the length stands.
     fn unescape(&mut self, field: &'static Field, first: &[u8]) -> Read<usize> {
-        self.reserve(NUMBER + first.len())?;
-        self.tag(field);
+        self.out.reserve(NUMBER + first.len())?;
+        self.out.tag(field);
         let start = self.out.len();
-        self.out.push(0);
-        self.out.extend_from_slice(first);
+        self.out.bytes.push(0);
+        self.out.bytes.extend_from_slice(first);
         let mut cursor = self.cursor;
         scalar::unescape(&mut cursor, &mut |piece| {
-            self.reserve(piece.len())?;
-            self.out.extend_from_slice(piece);
+            self.out.reserve(piece.len())?;
+            self.out.bytes.extend_from_slice(piece);
             Ok(())
         })?;
         self.cursor = cursor;
@@ -333,17 +288,19 @@ impl Reader<'_> {
             return Ok(());
         }
         let length = code.bytes(digits.len());
-        self.reserve(NUMBER + length)?;
-        self.tag(field);
-        write_varint(self.out, length as u64);
+        self.out.reserve(NUMBER + length)?;
+        self.out.tag(field);
+        write_varint(self.out.bytes, length as u64);
         match code {
             Code::Hex => {
                 let (pairs, _) = digits.as_chunks::<2>();
                 self.out
+                    .bytes
                     .extend(pairs.iter().map(|pair| scalar::byte(*pair)));
             }
             Code::Base64 => self
                 .out
+                .bytes
                 .extend(digits.chunks(4).flat_map(|four| code.decode(four))),
         }
         Ok(())
@@ -359,69 +316,24 @@ impl Reader<'_> {
         (value, first): (Cursor<'_>, &[u8]),
     ) -> Read {
         let start = self.unescape(field, first)?;
-        let text = self.out.get(start + 1..).unwrap_or_default();
+        let text = self.out.bytes.get(start + 1..).unwrap_or_default();
         let digits = code.digits(text).map(<[u8]>::len);
         let end = start + 1 + digits.ok_or_else(|| value.stop(code.problem()))?;
         let mut to = start + 1;
         for from in (to..end).step_by(4) {
-            let four = self.out.get(from..end.min(from + 4));
+            let four = self.out.bytes.get(from..end.min(from + 4));
             let four: SmallVec<[u8; 4]> = SmallVec::from_slice(four.unwrap_or_default());
             for byte in code.decode(&four) {
                 self.out
+                    .bytes
                     .get_mut(to)
                     .into_iter()
                     .for_each(|place| *place = byte);
                 to += 1;
             }
         }
-        self.out.truncate(to);
-        self.close(start, 1)
-    }
-
-    #[inline(always)]
-    fn tag(&mut self, field: &Field) {
-        let wire_type = match field.kind {
-            Kind::Varint => VARINT,
-            Kind::Fixed32 => FIXED32,
-            Kind::Fixed64 => FIXED64,
-            _ => DELIMITED,
-        };
-        self.tag_of(field, wire_type);
-    }
-
-    #[inline(always)]
-    fn tag_of(&mut self, field: &Field, wire_type: u32) {
-        write_varint(self.out, u64::from(field.number << 3 | wire_type));
-    }
-
-    #[inline(always)]
-    fn number(&mut self, kind: Kind, raw: u64) {
-        match kind {
-            Kind::Fixed32 => self.out.extend_from_slice(&(raw as u32).to_le_bytes()),
-            Kind::Fixed64 => self.out.extend_from_slice(&raw.to_le_bytes()),
-            _ => write_varint(self.out, raw),
-        }
-    }
-
-    /// Takes out of the message that begins at `start` what came before the last value of a key,
-    /// in one go over it, however often they came.
-    #[cold]
-    fn keep_last(&mut self, start: usize, again: &[(u32, usize)]) {
-        let (mut from, mut to) = (start, start);
-        while from < self.out.len() {
-            let mut reader = Wire::within(self.out, from..self.out.len());
-            // We have just written it, so it can be read.
-            let Ok(tag) = reader.tag() else { break };
-            let Ok(()) = reader.skip(tag, 0) else { break };
-            let end = reader.at();
-            let is_old = |(number, last): &(u32, usize)| *number == tag >> 3 && from < *last;
-            if !again.iter().any(is_old) {
-                self.out.copy_within(from..end, to);
-                to += end - from;
-            }
-            from = end;
-        }
-        self.out.truncate(to);
+        self.out.bytes.truncate(to);
+        self.out.close(start, 1)
     }
 }
 

@@ -13,6 +13,7 @@
 use self::cursor::Cursor;
 use self::error::Stop;
 use self::message::Reader;
+use self::output::Output;
 use super::super::Signal;
 use super::super::schema::{self, Message};
 use super::super::wire::MAX_DEPTH;
@@ -20,6 +21,7 @@ use super::super::wire::MAX_DEPTH;
 mod cursor;
 mod error;
 mod message;
+mod output;
 mod scalar;
 #[cfg(test)]
 mod tests;
@@ -79,10 +81,9 @@ fn try_read(
         .map_err(|error| Stop::text(error.valid_up_to(), "is not JSON: it is not UTF-8"))?;
     let mut reader = Reader {
         cursor: Cursor::new(text),
-        out,
-        room,
+        out: Output { bytes: out, room },
     };
-    reader.reserve(expected(text.len()))?;
+    reader.out.reserve(expected(text.len()))?;
     if reader.cursor.space() != b'{' {
         return Err(reader.cursor.stop("must be a JSON object"));
     }

@@ -36,10 +36,8 @@ pub(super) fn number(cursor: &mut Cursor<'_>, meaning: Type) -> Read<u64> {
             value.map(|value| u64::from((value << 1 ^ value >> 31).cast_unsigned()))
         }
         // Negative ones have ten bytes, whatever their type.
-        Type::Int32 | Type::Enum => {
-            let value = signed(integer(cursor)?).filter(|value| i32::try_from(*value).is_ok());
-            value.map(i64::cast_unsigned)
-        }
+        Type::Int32 => int32(integer(cursor)?),
+        Type::Enum => int32(enumerator(cursor)?),
         _ => signed(integer(cursor)?).map(i64::cast_unsigned),
     };
     raw.ok_or_else(|| Stop::text(at, INTEGER))
@@ -55,6 +53,26 @@ fn signed((negative, magnitude): Integer) -> Option<i64> {
     } else {
         i64::try_from(magnitude).ok()
     }
+}
+
+fn int32(value: Integer) -> Option<u64> {
+    let value = signed(value).filter(|value| i32::try_from(*value).is_ok());
+    value.map(i64::cast_unsigned)
+}
+
+/// A string is digits alone: anything else in it would be a name.
+fn enumerator(cursor: &mut Cursor<'_>) -> Read<Integer> {
+    let start = *cursor;
+    let value = integer(cursor)?;
+    let mut again = start;
+    if start.peek() == b'"'
+        && short(&mut again, INTEGER)?
+            .iter()
+            .any(|byte| b".eE".contains(byte))
+    {
+        return Err(start.stop(INTEGER));
+    }
+    Ok(value)
 }
 
 fn truth(cursor: &mut Cursor<'_>) -> Read<bool> {
@@ -73,11 +91,11 @@ fn integer(cursor: &mut Cursor<'_>) -> Read<Integer> {
     match cursor.peek() {
         b'"' => {
             cursor.step();
-            if let Some(value) = digits(cursor) {
-                if cursor.peek() == b'"' {
-                    cursor.step();
-                    return Ok(value);
-                }
+            if let Some(value) = digits(cursor)
+                && cursor.peek() == b'"'
+            {
+                cursor.step();
+                return Ok(value);
             }
             *cursor = start;
             let text = short(cursor, INTEGER)?;

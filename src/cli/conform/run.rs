@@ -1,0 +1,89 @@
+//! The run: one line after the other, except those that mostly wait, which all begin at once.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, interval_at};
+
+use super::families::Selection;
+use super::line::{Check, Family, failed};
+use super::probe::Probe;
+use super::report::{Outcome, Report, Show};
+use super::sink::Sink;
+
+/// How often a line that takes long says that it is still at work.
+const TICK: Duration = Duration::from_secs(3);
+
+type Begun = HashMap<&'static str, JoinHandle<Outcome>>;
+
+/// Checks every chosen line. The error is a sentence: a server is not there at all.
+pub(super) async fn run(
+    probe: Arc<Probe>,
+    families: Vec<Family>,
+    selection: Selection,
+    show: Show,
+) -> Result<Report, String> {
+    if let Some(sink) = &probe.sink {
+        Sink::start(sink)?;
+    }
+    for endpoint in [&probe.grpc, &probe.http].into_iter().flatten() {
+        endpoint.connect_plain().await?;
+    }
+    let chosen = families.iter().flat_map(|family| &family.checks);
+    let chosen: Vec<&'static Check> = chosen
+        .copied()
+        .filter(|check| selection.has(check.line.id))
+        .collect();
+    let mut report = Report::new(&probe, families);
+    show.begin(&report, &chosen);
+    let waiting = chosen.iter().filter(|check| check.waits);
+    let mut begun: Begun = waiting
+        .map(|check| (check.line.id, begin(check, &probe)))
+        .collect();
+    for check in &chosen {
+        let task = begun.remove(check.line.id);
+        let task = task.unwrap_or_else(|| begin(check, &probe));
+        let outcome = watch(check, task, show).await;
+        show.line(&outcome);
+        report.outcomes.push(outcome);
+    }
+    Ok(report)
+}
+
+fn begin(check: &'static Check, probe: &Arc<Probe>) -> JoinHandle<Outcome> {
+    let checking = (check.run)(Arc::clone(probe));
+    tokio::spawn(async move {
+        let began = Instant::now();
+        let verdict = checking.await.unwrap_or_else(|verdict| verdict);
+        Outcome {
+            line: check.line,
+            verdict,
+            took: began.elapsed(),
+        }
+    })
+}
+
+async fn watch(check: &Check, mut task: JoinHandle<Outcome>, show: Show) -> Outcome {
+    let began = Instant::now();
+    let mut ticks = interval_at(began + TICK, TICK);
+    loop {
+        tokio::select! {
+            ended = &mut task => {
+                show.quiet();
+                return ended.unwrap_or_else(|error| broken(check, &error.to_string()));
+            }
+            _ = ticks.tick() => show.still_at(check.line, began.elapsed()),
+        }
+    }
+}
+
+/// A check that could not be ended is told rather than lost.
+fn broken(check: &Check, problem: &str) -> Outcome {
+    Outcome {
+        line: check.line,
+        verdict: failed("a verdict", format!("a fault of this suite: {problem}")),
+        took: Duration::ZERO,
+    }
+}
