@@ -18,7 +18,7 @@ pub fn request(input: &[u8]) -> Option<(Signal, &[u8])> {
 pub fn accepted(signal: Signal, body: &[u8]) -> Option<(Vec<u8>, u64)> {
     let Walked { items, rejected } = walk(signal, body, Validation::Full).ok()?;
     let rest = match rejected {
-        Some(_) => without_rejected(signal, body),
+        Some(_) => without_rejected(signal, body, Validation::Full),
         None => body.to_vec(),
     };
     Some((rest, items))

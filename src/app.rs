@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -12,6 +11,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::admin::{self, PipelineSummary, Sources};
+use crate::auth::Authenticator;
 use crate::batch::Priority;
 use crate::budget::Budget;
 use crate::component::Exporter;
@@ -26,7 +26,8 @@ use crate::host::workers::Workers;
 use crate::intake::priority::Priorities;
 use crate::intake::{Door, Intake};
 use crate::net::inherited::Sockets;
-use crate::net::listen::Listener;
+use crate::net::listen::{Kept, Listener};
+use crate::net::tls::Register;
 use crate::otlp::Signal;
 use crate::pipeline::Pipeline;
 use crate::pipeline::route::Route;
@@ -85,8 +86,10 @@ pub struct App {
     admin: Option<JoinHandle<()>>,
     /// Second descriptors of all listening sockets: as long as they are open, nobody is refused,
     /// whoever accepts.
-    sockets: Vec<OwnedFd>,
+    sockets: Vec<Kept>,
     upgrades: Arc<Upgrades>,
+    /// Where TLS is used, and what is counted there.
+    tls: Register,
     deadline: Duration,
 }
 
@@ -145,13 +148,14 @@ impl App {
             admin: None,
             sockets: Vec::new(),
             upgrades,
+            tls: Register::default(),
             deadline: config.shutdown.deadline,
         }
     }
 
     fn start_admin(
         &mut self,
-        listener: Option<Listener>,
+        listener: Option<(Listener, Option<Arc<Authenticator>>)>,
         config: &Config,
         of: &Allowances,
         faults: Vec<Arc<Fault>>,
@@ -163,7 +167,7 @@ impl App {
             self.background
                 .push(tokio::spawn(resize(self.workers.clone(), cpu.clone())));
         }
-        let Some(listener) = listener else {
+        let Some((listener, auth)) = listener else {
             return;
         };
         let sources = Arc::new(Sources {
@@ -179,8 +183,9 @@ impl App {
             registry: Arc::clone(&self.registry),
             dead_letters: Arc::clone(&self.dead_letters),
             upgrades: Arc::clone(&self.upgrades),
+            tls: self.tls.clone(),
         });
-        self.admin = Some(tokio::spawn(admin::serve(listener, sources)));
+        self.admin = Some(tokio::spawn(admin::serve(listener, sources, auth)));
     }
 
     async fn open_lanes(
@@ -235,7 +240,7 @@ impl App {
             .collect();
         let route = Arc::new(Route {
             pipelines,
-            validation: otlp.validation.into(),
+            rules: otlp.rules(),
             acknowledge: config.acknowledge(),
             budget: self.budget.clone(),
             workers: self.workers.clone(),
@@ -256,8 +261,8 @@ impl App {
     ///
     /// # Errors
     /// No descriptor is free.
-    pub fn sockets(&self) -> io::Result<Vec<OwnedFd>> {
-        self.sockets.iter().map(OwnedFd::try_clone).collect()
+    pub fn sockets(&self) -> io::Result<Vec<Kept>> {
+        self.sockets.iter().map(Kept::try_clone).collect()
     }
 
     /// The attempts to replace this process, as the admin side tells them.

@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use http::HeaderMap;
 use rand::Rng;
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio::time::error::Elapsed;
@@ -38,14 +37,22 @@ pub struct Intake {
     gates: Arc<[Vec<Gate>; Signal::ALL.len()]>,
     takes: Arc<[Signal]>,
     expected: Arc<AtomicUsize>,
+    /// What has come of requests that wait for more.
+    in_hand: Budget,
     onward: Onward,
 }
 
-/// The least that is paid before a request of unknown length is read, in bytes.
-const MIN_EXPECTED: usize = 4 << 10;
+/// So much is paid for a request before anything of it has come, in bytes: what it costs to
+/// listen to it. What is announced is paid for as it comes, or those who announce much and send
+/// nothing would hold all that there is.
+pub const FIRST: usize = 4 << 10;
 
-/// The most: a large frame. What is above it is paid when the length is known.
+/// Once requests are held, each is let in with what it is likely to need: its length, or that of
+/// those before it, up to a large frame.
 const MAX_EXPECTED: usize = 1 << 20;
+
+/// The part of the budget beside it that requests may have in hand, unpaid, while they wait.
+const IN_HAND: u64 = 16;
 
 /// What all receivers' doors have in common.
 #[derive(Debug)]
@@ -133,8 +140,9 @@ impl Intake {
         takes: Vec<Signal>,
         onward: Onward,
     ) -> Self {
-        let expected = Arc::new(AtomicUsize::new(MIN_EXPECTED));
+        let expected = Arc::new(AtomicUsize::new(FIRST));
         Self {
+            in_hand: Budget::new(budget.limit() / IN_HAND),
             budget,
             door,
             gates: Arc::new(gates),
@@ -151,19 +159,8 @@ impl Intake {
         Instant::now() + patience.min(self.door.max_wait)
     }
 
-    /// Who sends a request with these headers, and waits for `timeout`.
-    pub fn caller(&self, headers: &HeaderMap, timeout: Option<Duration>) -> Caller {
-        let tenants = self.door.tenants.as_ref();
-        let priorities = self.door.priorities.as_ref();
-        Caller {
-            deadline: self.deadline(timeout),
-            tenant: tenants.map(|tenants| tenants.of(headers)),
-            priority: priorities.and_then(|priorities| priorities.named_in(headers)),
-        }
-    }
-
-    /// Lets a request of `bytes` in; holds it until it is its tenant's turn and there is room, or
-    /// the caller's deadline is reached.
+    /// Lets a request in that likely has `bytes`; holds it until it is its tenant's turn and there
+    /// is room, or the caller's deadline is reached. What it is let in with may be less.
     pub async fn admit(
         &self,
         signal: Signal,
@@ -206,7 +203,7 @@ impl Intake {
             (gate.pace)().await;
         }
         if gates.iter().all(|gate| gate.room.has_room()) {
-            match budget.try_reserve(bytes) {
+            match budget.try_reserve(bytes.min(FIRST)) {
                 Ok(reservation) => return Ok((reservation, charge)),
                 Err(Unpaid::TooLarge) => return Err(above(budget)),
                 Err(Unpaid::Spent) => {}
@@ -245,41 +242,28 @@ impl Intake {
         }
     }
 
+    /// Whether somebody waits for bytes of the budget, or of this part of it.
+    pub fn is_waited_for(&self, part: &Budget) -> bool {
+        self.budget.waiting() > 0 || part.waiting() > 0
+    }
+
     /// Whether any pipeline takes this signal.
     pub fn takes(&self, signal: Signal) -> bool {
         self.takes.contains(&signal)
     }
 
-    /// What the next request is likely to measure, in bytes: paid before it is read, where its
-    /// length is not declared.
+    /// What the next request is likely to measure, in bytes, where its length is not declared.
     pub fn expected(&self) -> usize {
         self.expected.load(Ordering::Relaxed)
     }
 
-    /// Pays exactly for a request whose length is now known.
-    pub async fn settle_length(
-        &self,
-        admission: &mut Admission,
-        bytes: usize,
-    ) -> Result<(), Refused> {
-        let paid = admission.reservation.bytes();
+    /// A request was read and has so many bytes: what was paid beyond them is given back.
+    pub fn settle_length(&self, admission: &mut Admission, bytes: usize) {
         // Rises at once and falls slowly, so that a mixture is paid for by its largest.
         let expected = self.expected().saturating_mul(7) / 8;
-        let expected = expected.max(bytes).clamp(MIN_EXPECTED, MAX_EXPECTED);
+        let expected = expected.max(bytes).clamp(FIRST, MAX_EXPECTED);
         self.expected.store(expected, Ordering::Relaxed);
-        if bytes > paid {
-            let budget = admission.caller.budget(&self.budget);
-            if let Ok(more) = budget.try_reserve(bytes - paid) {
-                admission.reservation.merge(more);
-                return Ok(());
-            }
-            // It waits for the whole of it with empty hands: requests that each hold a part
-            // would wait for each other.
-            admission.reservation.shrink_to(0);
-            return self.grow(admission, bytes, bytes).await;
-        }
         admission.reservation.shrink_to(bytes);
-        Ok(())
     }
 
     /// Carries a request that was read into the pipelines; returns when it is acknowledged, or
@@ -298,8 +282,8 @@ impl Intake {
         outcome.map_err(|refused| caller.refused(refused))
     }
 
-    /// Pays for `needed` bytes more, and for as many as are `wished` if one request may have
-    /// so much.
+    /// Pays for `needed` bytes more, which have come, and for as many as are `wished` if one
+    /// request may have so much.
     pub async fn grow(
         &self,
         admission: &mut Admission,
@@ -312,8 +296,16 @@ impl Intake {
         if needed > allowed {
             return Err(above(budget));
         }
-        let more = budget.reserve(wished.clamp(needed, allowed));
-        match timeout_at(admission.caller.deadline, more).await {
+        let wished = wished.clamp(needed, allowed);
+        if let Ok(more) = budget.try_reserve(wished) {
+            admission.reservation.merge(more);
+            return Ok(());
+        }
+        let Ok(_in_hand) = self.in_hand.try_reserve(needed) else {
+            let refused = overloaded(Refusal::Budget, &[]);
+            return Err(admission.caller.refused(refused));
+        };
+        match timeout_at(admission.caller.deadline, budget.reserve(wished)).await {
             Ok(Ok(more)) => {
                 admission.reservation.merge(more);
                 Ok(())
@@ -449,18 +441,34 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn requests_that_turn_out_larger_do_not_wait_for_each_other() {
-        let (intake, _door) = intake(1000);
-        let mut first = admit(&intake, 400).await.unwrap();
-        let mut second = admit(&intake, 400).await.unwrap();
-        let mut one = Box::pin(intake.settle_length(&mut first, 700));
-        let mut other = Box::pin(intake.settle_length(&mut second, 700));
-        assert!(futures_util::poll!(&mut one).is_pending());
-        assert!(futures_util::poll!(&mut other).is_pending());
-        assert_eq!(one.await, Ok(()));
+    async fn what_is_announced_is_paid_for_as_it_comes() {
+        let (intake, _door) = intake(100_000);
+        let mut first = admit(&intake, 60_000).await.unwrap();
+        let mut second = admit(&intake, 60_000).await.unwrap();
+        assert_eq!(intake.budget.used(), 2 * FIRST as u64);
+        assert_eq!(intake.grow(&mut first, 1000, 56_000).await, Ok(()));
+        // One has more in hand than may be unpaid, and waits for nothing.
+        let refused = intake.grow(&mut second, 7000, 56_000).await;
+        assert!(matches!(refused, Err(Refused::Overloaded { .. })));
+        let mut waits = Box::pin(intake.grow(&mut second, 1000, 56_000));
+        assert!(futures_util::poll!(&mut waits).is_pending());
         drop(first);
-        assert_eq!(other.await, Ok(()));
-        assert_eq!(second.reservation.bytes(), 700);
+        assert_eq!(waits.await, Ok(()));
+        intake.settle_length(&mut second, 50_000);
+        assert_eq!(intake.budget.used(), 50_000);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_held_is_let_in_with_all_that_it_needs() {
+        let (intake, _door) = intake(100_000);
+        let mut all = admit(&intake, 1).await.unwrap();
+        assert_eq!(intake.grow(&mut all, 1, 74_000).await, Ok(()));
+        let mut more = admit(&intake, FIRST).await.unwrap();
+        assert_eq!(intake.grow(&mut more, 1, 21_000).await, Ok(()));
+        let mut held = Box::pin(admit(&intake, 60_000));
+        assert!(futures_util::poll!(&mut held).is_pending());
+        drop(all);
+        assert_eq!(held.await.unwrap().reservation.bytes(), 60_000);
     }
 
     #[tokio::test(start_paused = true)]

@@ -35,6 +35,7 @@ pub mod otlp;
 pub mod receipt;
 pub mod telemetry;
 // Layer 0: the ground floor knows nothing of telemetry.
+pub mod auth;
 pub mod budget;
 pub mod host;
 pub mod net;

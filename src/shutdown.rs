@@ -51,6 +51,11 @@ impl Trigger {
 }
 
 impl Drain {
+    /// Whether it has begun.
+    pub fn has_begun(&self) -> bool {
+        self.deadline.borrow().is_some()
+    }
+
     /// Waits until the drain begins; returns its deadline.
     pub async fn begun(&mut self) -> Instant {
         self.deadline_after(None).await

@@ -7,12 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use otlpd::admin::{self, PipelineSummary, Sources};
+use otlpd::auth::{AuthConfig, Authenticator};
 use otlpd::budget::Budget;
 use otlpd::host::cpu::CpuAllowance;
 use otlpd::intake::priority::{Priorities, PriorityConfig};
 use otlpd::intake::tenants::{Tenants, TenantsConfig};
 use otlpd::intake::{Door, IntakeConfig};
 use otlpd::net::listen::Listener;
+use otlpd::net::tls::{Alpn, Register, Server};
 use otlpd::otlp::Signal;
 use otlpd::processors::fault::{self, FaultConfig};
 use otlpd::telemetry::health::{Health, State};
@@ -52,7 +54,32 @@ struct Daemon {
     _cpu: watch::Sender<CpuAllowance>,
 }
 
+/// One listener that uses TLS.
+fn tls() -> Register {
+    let folder = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let (cert_file, key_file) = (folder.path().join("crt"), folder.path().join("key"));
+    std::fs::write(&cert_file, made.cert.pem()).unwrap();
+    std::fs::write(&key_file, made.signing_key.serialize_pem()).unwrap();
+    let config = toml::Table::from_iter([
+        ("cert_file".to_owned(), cert_file.to_str().unwrap().into()),
+        ("key_file".to_owned(), key_file.to_str().unwrap().into()),
+    ]);
+    let register = Register::default();
+    let config = config.try_into().unwrap();
+    let component = "receivers.apps.grpc";
+    Server::open(&config, Alpn::Http2, component, &register).unwrap();
+    register
+}
+
 async fn start() -> Daemon {
+    start_with(None).await
+}
+
+/// The same, for whoever this lets in.
+async fn start_with(auth: Option<AuthConfig>) -> Daemon {
+    let auth = auth.map(|auth| Authenticator::open(&auth, "admin", &Register::default()));
+    let auth = auth.transpose().unwrap();
     let listener = Listener::bind("127.0.0.1:0", "admin").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (cpu_tx, cpu) = watch::channel(CpuAllowance {
@@ -73,6 +100,7 @@ async fn start() -> Daemon {
     };
     let backend = lane("backend", true);
     lane("second", false);
+    let tls = tls();
     let rehearsal: FaultConfig = toml::from_str("latency = \"1s\"\ndrop = true").unwrap();
     let sources = Sources {
         ledger: Arc::default(),
@@ -92,6 +120,7 @@ async fn start() -> Daemon {
         faults: vec![Arc::new(fault::Fault::new("rehearsal", &rehearsal))],
         registry: Arc::default(),
         upgrades: Arc::default(),
+        tls: tls.clone(),
         dead_letters: Arc::default(),
     };
     let daemon = Daemon {
@@ -102,7 +131,7 @@ async fn start() -> Daemon {
         registry: Arc::clone(&sources.registry),
         _cpu: cpu_tx,
     };
-    tokio::spawn(admin::serve(listener, Arc::new(sources)));
+    tokio::spawn(admin::serve(listener, Arc::new(sources), auth));
     daemon
 }
 
@@ -207,7 +236,7 @@ async fn status_has_everything_and_the_ledger_in_its_promised_shape() {
 async fn every_metric_of_the_table_is_served_in_both_formats() {
     let daemon = start().await;
     let receiver = ReceiverMetrics::new(&daemon.registry, "apps", "grpc");
-    receiver.accepted(Signal::Traces, 7, 1);
+    receiver.accepted(Signal::Traces, 7, [1, 0]);
     receiver.refused(Signal::Logs, 0, Refusal::Budget);
     receiver.faulty(Fault::TooLarge);
     receiver.body(10, 100);
@@ -248,6 +277,8 @@ async fn every_metric_of_the_table_is_served_in_both_formats() {
         "otelcol_exporter_enqueue_failed_metric_points_total{exporter=\"back\\\\end \\\"1\\\"\\n\"} 2",
         "otelcol_exporter_send_failed_metric_points_total{exporter=\"back\\\\end \\\"1\\\"\\n\"} 1",
         "otlpd_exporter_breaker_state{exporter=\"backend\",state=\"closed\"} 1",
+        "otlpd_tls_reloads_total{component=\"receivers.apps.grpc\",outcome=\"success\"} 0",
+        "otlpd_tls_failed_handshakes_total{component=\"receivers.apps.grpc\",reason=\"timeout\"} 0",
     ] {
         assert!(text.body.lines().any(|found| found == line), "{line}");
     }
@@ -293,6 +324,20 @@ async fn what_is_not_there_or_cannot_be_done_is_answered_with_what_is() {
             .collect();
         assert_eq!(paths, ["/livez", "/readyz", "/status", "/metrics"]);
     }
+}
+
+/// The reasons tell of destinations, and of what those said.
+#[tokio::test]
+async fn why_it_is_not_ready_is_for_who_may_read_everything() {
+    let config = "tokens = [\"secret\"]".parse::<toml::Table>().unwrap();
+    let auth = AuthConfig::read("bearer", config).unwrap().unwrap();
+    let daemon = start_with(Some(auth)).await;
+    let known = "GET /readyz HTTP/1.1\r\nhost: x\r\nauthorization: Bearer secret\r\n\r\n";
+    let (stranger, friend) = (daemon.get("/readyz").await, daemon.ask(known).await);
+    assert_eq!((stranger.code, friend.code), (503, 503));
+    assert_eq!(stranger.json()["state"], friend.json()["state"]);
+    assert_eq!(stranger.json()["reasons"], json!([]));
+    assert_ne!(friend.json()["reasons"], json!([]));
 }
 
 #[tokio::test]

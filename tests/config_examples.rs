@@ -11,8 +11,10 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use otlpd::auth::{AuthConfig, CredentialsConfig};
 use otlpd::config::{Config, Problems};
 use otlpd::exporters::ExporterConfig;
+use otlpd::net::tls::{ClientTlsConfig, ServerTlsConfig};
 use otlpd::processors::ProcessorConfig;
 use otlpd::receivers::ReceiverConfig;
 use toml::{Table, Value};
@@ -69,7 +71,7 @@ fn reference() -> String {
 }
 
 /// The reference with the keys that have no default (`#key = value`) and the sections that are off
-/// unless they are written (`#[section]`) written out.
+/// unless they are written (`#[section]`) written out. `tls` is among them, and is for https.
 fn whole_reference() -> String {
     let lines = reference();
     let uncommented = lines.lines().map(|line| match line.strip_prefix('#') {
@@ -78,7 +80,8 @@ fn whole_reference() -> String {
         }
         _ => line,
     });
-    uncommented.collect::<Vec<_>>().join("\n")
+    let whole = uncommented.collect::<Vec<_>>().join("\n");
+    whole.replace("\"http://", "\"https://")
 }
 
 fn toml_files(folder: &Path) -> Vec<PathBuf> {
@@ -167,6 +170,31 @@ fn the_sections_that_are_off_have_the_defaults_that_the_reference_shows() {
     assert_eq!(format!("{shown:#?}"), format!("{empty:#?}"));
 }
 
+/// `tls` as it stands in the reference, but for its files, is what it is when only they are written.
+#[test]
+fn tls_has_the_defaults_that_the_reference_shows() {
+    let shown: Table = whole_reference().parse().unwrap();
+    let grpc = &shown["receivers"]["apps"]["grpc"];
+    for listener in [&shown["admin"], grpc, &shown["receivers"]["apps"]["http"]] {
+        let shown = listener["tls"].as_table().unwrap();
+        let files = ["cert_file", "key_file", "client_ca_file"];
+        let mut bare = shown.clone();
+        bare.retain(|key, _| files.contains(&key));
+        assert!(bare.len() < shown.len());
+        let [shown, bare] = [shown, &bare].map(|t| t.clone().try_into::<ServerTlsConfig>());
+        assert_eq!(shown.unwrap(), bare.unwrap());
+    }
+    for exporter in ["backend", "web"] {
+        let mut shown = shown["exporters"][exporter]["tls"].clone();
+        let no_default = |key: &str| key.ends_with("_file") || key == "server_name_override";
+        let table = shown.as_table_mut().unwrap();
+        table.retain(|key, _| !no_default(key));
+        assert!(!table.is_empty());
+        let shown: ClientTlsConfig = shown.try_into().unwrap();
+        assert_eq!(shown, ClientTlsConfig::default());
+    }
+}
+
 #[test]
 fn the_keys_without_a_default_are_valid_as_they_stand_in_the_reference() {
     assert_ne!(whole_reference(), reference());
@@ -186,6 +214,8 @@ fn the_reference_names_every_key_there_is() {
         .into_iter()
         .chain(["retry_on_failure", "breaker"])
         .collect();
+    // These can not stand beside what they are in place of.
+    let instead = ["jwks_file", "client_secret_file", "token"];
     let mut checked = 0;
     for (path, table) in tables {
         let unknown = format!("{path}no_such_key_at_all=1");
@@ -199,12 +229,35 @@ fn the_reference_names_every_key_there_is() {
         let keys = keys.lines().next().unwrap();
         for key in keys.split(", ") {
             let elsewhere = path.starts_with("exporters.") && path != "exporters.backend.";
-            let shown = table.contains_key(key) || (elsewhere && lane.contains(key));
+            let shown = table.contains_key(key)
+                || (elsewhere && lane.contains(key))
+                || (instead.contains(&key) && text.contains(key));
             assert!(shown, "the reference lacks `{key}` in [{path}]");
         }
         checked += 1;
     }
     assert!(checked > 15, "{checked}");
+}
+
+/// Only one type of `auth` can be written out in a table; the others are told in words.
+#[test]
+fn the_reference_names_the_keys_of_every_type_of_auth() {
+    let text = reference();
+    let incoming = AuthConfig::TYPES.map(|(kind, _)| ("receivers.apps.auth", kind));
+    let outgoing = CredentialsConfig::TYPES.map(|(kind, _)| ("exporters.backend.auth", kind));
+    for (table, kind) in incoming.into_iter().chain(outgoing) {
+        assert!(
+            text.contains(&format!("type = \"{kind}\"")),
+            "{table} {kind}"
+        );
+        let said = format!("{REQUIRED}\n[{table}]\ntype = \"{kind}\"\nno_such_key = 1\n");
+        let said = load_text(&said, &[]).unwrap_err().to_string();
+        let (_, keys) = said.split_once("its keys are ").unwrap();
+        for key in keys.lines().next().unwrap().split(", ") {
+            let shown = text.contains(&format!("{key} =")) || text.contains(&format!("`{key}`"));
+            assert!(shown, "the reference lacks `{key}` of {table}, {kind}");
+        }
+    }
 }
 
 fn collect_tables(path: &str, table: &Table, tables: &mut Vec<(String, Table)>) {

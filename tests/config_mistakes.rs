@@ -83,7 +83,7 @@ fn no_sentence_holds_a_value_from_the_environment() {
     for name in names_ending_in("toml") {
         let said = said_of(&name);
         assert!(
-            !said.contains(SECRET) && !said.contains(SIZE),
+            !said.contains(SECRET) && !said.contains(SIZE) && !said.contains("literal-"),
             "{name}.toml"
         );
     }

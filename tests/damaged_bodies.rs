@@ -332,6 +332,7 @@ async fn every_damaged_body_gets_its_answer_and_nothing_unreadable_is_forwarded(
         grpc: ", max_recv_msg_size = \"4MiB\"",
         http: ", max_request_body_size = \"4MiB\"",
         sections: &sections,
+        ..Setup::default()
     });
     let stop = Arc::<AtomicBool>::default();
     let valid = valid_traffic(H2::connect(daemon.grpc).await, Arc::clone(&stop));

@@ -19,13 +19,16 @@ use http_body::Frame as BodyFrame;
 use http_body_util::{BodyExt, StreamBody};
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue};
 use opentelemetry_proto::tonic::metrics::v1::Exemplar;
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use otlpd::otlp::response;
 use otlpd::otlp::status::GrpcCode;
 use prost::Message;
 use support::door::{
-    Daemon, Frames, H2, LOGS, METRICS, Raw, Setup, TRACES, bomb, call_headers, framed, gzip, until,
+    Daemon, Frames, H2, LOGS, METRICS, Raw, Setup, TRACES, bomb, call_headers, framed, gunzip,
+    gzip, until,
 };
 use support::payloads;
 
@@ -147,10 +150,10 @@ async fn g08_metrics_are_rejected_by_the_data_point() {
     body[at.unwrap()] = 0xff;
     let called = client.export(METRICS, &body).await;
     let accepted = daemon.metric("otelcol_receiver_accepted_metric_points_total");
-    // A metric's name is outside of every data point.
+    // A metric's name is that of all its points.
     assert_eq!(
-        (called.status.code, accepted),
-        (GrpcCode::InvalidArgument, 0)
+        (called.code(), partial(&called.data).0, accepted),
+        (0, 20, 20)
     );
     let mut request = ExportMetricsServiceRequest::decode(&payloads::metrics(40)[..]).unwrap();
     let metric = &mut request.resource_metrics[0].scope_metrics[0].metrics[1];
@@ -168,8 +171,59 @@ async fn g08_metrics_are_rejected_by_the_data_point() {
     let accepted = daemon.metric("otelcol_receiver_accepted_metric_points_total");
     assert_eq!(
         (called.code(), partial(&called.data).0, accepted),
-        (0, 5, 35)
+        (0, 5, 55)
     );
+}
+
+#[tokio::test]
+async fn a_partial_success_is_in_gzip_for_who_reads_it() {
+    let (_daemon, mut client) = start().await;
+    let mut request = ExportTraceServiceRequest::decode(&payloads::traces(10)[..]).unwrap();
+    let spans = &mut request.resource_spans[0].scope_spans[0].spans;
+    spans[3].trace_id = vec![1; 15];
+    // A long way to the first fault makes a long text. prost's strings are UTF-8, so it is
+    // spoilt later.
+    spans[2].attributes = vec![nested(20, "spoil me")];
+    let mut body = request.encode_to_vec();
+    let at = body.windows(8).position(|bytes| bytes == b"spoil me");
+    body[at.unwrap()] = 0xff;
+    let body = framed(0, &body);
+    let plain = client.call(TRACES, &[], body.clone()).await;
+    assert!(!plain.headers.contains_key("grpc-encoding"));
+    let (rejected, message) = partial(&plain.data);
+    assert_eq!(rejected, 2);
+    assert!(
+        message.starts_with("2 of 10 spans were rejected, 1 for a string"),
+        "{message}"
+    );
+    let asks = [("grpc-accept-encoding", "identity,deflate,gzip")];
+    let packed = client.call(TRACES, &asks, body).await;
+    assert_eq!(packed.headers["grpc-encoding"], "gzip");
+    assert_eq!((packed.code(), packed.data[0]), (0, 1));
+    assert_eq!(gunzip(&packed.data[5..]), plain.data[5..]);
+    // A full success says nothing, in few bytes.
+    let called = client.call(TRACES, &asks, framed(0, b"")).await;
+    assert_eq!(&called.data[..], EMPTY);
+    assert_eq!(called.headers["grpc-accept-encoding"], "identity,gzip,zstd");
+}
+
+/// An attribute of lists in lists, with this text in the innermost.
+fn nested(levels: usize, text: &str) -> KeyValue {
+    let text = Value::StringValue(text.to_owned());
+    let mut value = AnyValue { value: Some(text) };
+    for _ in 0..levels {
+        let list = ArrayValue {
+            values: vec![value],
+        };
+        value = AnyValue {
+            value: Some(Value::ArrayValue(list)),
+        };
+    }
+    KeyValue {
+        key: "nested".to_owned(),
+        value: Some(value),
+        ..KeyValue::default()
+    }
 }
 
 #[tokio::test]
@@ -387,6 +441,29 @@ async fn g23_a_call_that_is_held_is_answered_before_its_deadline() {
             "{timeout}: {took:?}"
         );
     }
+}
+
+#[tokio::test]
+async fn g23_a_call_whose_message_does_not_come_ends_with_its_deadline() {
+    let (daemon, mut client) = start().await;
+    assert_eq!(client.call(TRACES, &[], framed(0, b"")).await.code(), 0);
+    let idle = daemon.used_bytes();
+    for sent in [0, 3, 5, 100] {
+        let start = framed(0, &payloads::traces(20)).slice(..sent);
+        let start = futures_util::stream::iter([Ok(BodyFrame::data(start))]);
+        let body = BodyExt::boxed(StreamBody::new(
+            start.chain(futures_util::stream::pending()),
+        ));
+        let headers = [
+            ("content-type", "application/grpc"),
+            ("grpc-timeout", "100m"),
+        ];
+        let called = client.send("POST", TRACES, &headers, body).await.unwrap();
+        assert_eq!(called.status.code, GrpcCode::DeadlineExceeded, "{sent}");
+    }
+    until("nothing is held any more", || daemon.used_bytes() <= idle);
+    let slow = "otlpd_receiver_refused_requests_total{receiver=\"apps\",transport=\"grpc\",reason=\"slow_client\"";
+    assert_eq!(daemon.metric(slow), 4);
 }
 
 #[tokio::test]

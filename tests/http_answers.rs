@@ -18,7 +18,7 @@ use otlpd::otlp::response;
 use otlpd::otlp::status::{GrpcCode, Status};
 use prost::Message;
 use support::door::{
-    Answer, DISCARD, Daemon, H2, PROTOBUF, Raw, Setup, bomb, gzip, post_head, until, whole,
+    Answer, DISCARD, Daemon, H2, PROTOBUF, Raw, Setup, bomb, gunzip, gzip, post_head, until, whole,
 };
 use support::payloads;
 
@@ -210,16 +210,22 @@ fn h15_other_methods_are_405_and_post_is_named() {
 #[test]
 fn h16_h17_a_missing_or_another_media_type_is_415_with_a_status() {
     let (_daemon, mut raw) = start();
-    for headers in [
-        "",
-        "content-type: text/plain\r\n",
-        "content-type: application/protobuf\r\n",
-        "content-type: application/grpc\r\n",
-        "content-type:\r\n",
-        "content-type: \u{e4}\r\n",
+    for (headers, told_in) in [
+        ("", "application/json"),
+        ("content-type: text/plain\r\n", "application/json"),
+        (
+            "content-type: application/protobuf\r\n",
+            "application/x-protobuf",
+        ),
+        ("content-type: application/grpc\r\n", "application/json"),
+        ("content-type:\r\n", "application/json"),
+        ("content-type: \u{e4}\r\n", "application/json"),
     ] {
         let answer = raw.post("/v1/traces", headers, &payloads::traces(1));
         assert_eq!(answer.code, 415, "{headers}");
+        assert_eq!(answer.header("content-type"), Some(told_in));
+        let ours = "application/x-protobuf, application/json";
+        assert_eq!(answer.header("accept"), Some(ours));
         assert!(answer.status().message.contains("application/x-protobuf"));
     }
 }
@@ -376,6 +382,40 @@ fn h29_to_h32_what_is_not_gzip_to_its_last_byte_is_400() {
 }
 
 #[test]
+fn h33_who_asks_for_gzip_has_it_where_it_helps() {
+    let (_daemon, mut raw) = start();
+    let body = payloads::traces(1);
+    let path = format!("/v1/{}", "nothing/".repeat(100));
+    for kind in ["application/x-protobuf", "application/json"] {
+        let kind = format!("content-type: {kind}\r\n");
+        let plain = raw.post(&path, &kind, &body);
+        assert_eq!(plain.header("content-encoding"), None);
+        // So that no cache gives what was packed to who did not ask.
+        assert_eq!(plain.header("vary"), Some("accept-encoding"));
+        for asked in ["gzip", "deflate, GZIP;q=0.5", "*"] {
+            let headers = format!("{kind}accept-encoding: {asked}\r\n");
+            let packed = raw.post(&path, &headers, &body);
+            assert_eq!(packed.code, 404);
+            assert_eq!(packed.header("content-encoding"), Some("gzip"), "{asked}");
+            assert_eq!(packed.header("vary"), Some("accept-encoding"));
+            assert!(packed.body.len() < plain.body.len());
+            assert_eq!(gunzip(&packed.body), plain.body);
+        }
+        for asked in ["identity", "gzip;q=0", "br, zstd", ""] {
+            let headers = format!("{kind}accept-encoding: {asked}\r\n");
+            let same = raw.post(&path, &headers, &body);
+            assert_eq!(same.header("content-encoding"), None, "{asked}");
+            assert_eq!(same.body, plain.body);
+        }
+    }
+    // What is small stays as it is.
+    let headers = format!("{PROTOBUF}accept-encoding: gzip\r\n");
+    let answer = raw.post("/v1/traces", &headers, &body);
+    assert_full_success(&answer);
+    assert_eq!(answer.header("content-encoding"), None);
+}
+
+#[test]
 fn h34_chunked_bodies_are_taken_however_they_are_cut() {
     let (daemon, mut raw) = start();
     let body = payloads::traces(300);
@@ -527,6 +567,22 @@ fn h45_a_doubled_slash_and_a_query_change_nothing() {
 }
 
 #[test]
+fn h47_no_answer_is_larger_than_a_few_kibibytes_whatever_was_sent() {
+    let (_daemon, mut raw) = start();
+    let answer = raw.post(&format!("/{}", "x".repeat(9 << 10)), PROTOBUF, b"");
+    assert_eq!(answer.code, 404);
+    assert!(answer.body.len() < 8 << 10);
+    let mut request = ExportTraceServiceRequest::decode(&payloads::traces(20_000)[..]).unwrap();
+    for span in &mut request.resource_spans[0].scope_spans[0].spans {
+        span.span_id = vec![1; 7];
+    }
+    let answer = raw.post("/v1/traces", PROTOBUF, &request.encode_to_vec());
+    assert_eq!(answer.code, 200);
+    assert_eq!(response::read(&answer.body).rejected, 20_000);
+    assert!(answer.body.len() < 8 << 10);
+}
+
+#[test]
 fn h48_slow_headers_end_the_connection() {
     let (daemon, mut raw) = start_with(", read_header_timeout = \"200ms\"");
     raw.write("POST /v1/traces HTTP/1.1\r\nhost: x\r\nx-slow");
@@ -557,6 +613,9 @@ fn h48_a_slow_body_is_given_up_and_its_bytes_are_given_back() {
     drop(raw);
     until("nothing is held any more", || daemon.used_bytes() <= idle);
     assert_eq!(accepted(&daemon), 0);
+    let slow = "otlpd_receiver_refused_requests_total{receiver=\"apps\",transport=\"http\",reason=\"slow_client\"";
+    assert_eq!(daemon.metric(slow), 2);
+    assert_eq!(daemon.metric("otlpd_receiver_faulty_requests_total"), 0);
 }
 
 #[test]
@@ -596,14 +655,22 @@ fn h50_contradicting_lengths_are_400_and_the_end_of_the_connection() {
         "content-length: 5\r\ntransfer-encoding: chunked\r\n",
         "transfer-encoding: chunked\r\ncontent-length: 5\r\n",
     ] {
-        // The chunks count, as RFC 9112 section 6.3 has it, and nothing behind them does.
-        let mut raw = Raw::connect(daemon.http);
-        raw.write(format!(
-            "POST /v1/traces HTTP/1.1\r\nhost: x\r\n{PROTOBUF}{lines}\r\n{smuggled}"
-        ));
-        assert_full_success(&raw.answer());
-        assert!(raw.is_closed(), "{lines}");
+        for before in [0, 1, 3] {
+            let mut raw = Raw::connect(daemon.http);
+            for _ in 0..before {
+                assert_full_success(&raw.post("/v1/traces", PROTOBUF, &payloads::traces(1)));
+            }
+            raw.write(format!(
+                "POST /v1/traces HTTP/1.1\r\nhost: x\r\n{PROTOBUF}{lines}\r\n{smuggled}"
+            ));
+            let answer = raw.answer();
+            assert_eq!(answer.code, 400, "{lines}");
+            assert_eq!(answer.header("connection"), Some("close"));
+            assert!(answer.status().message.contains("Transfer-Encoding"));
+            assert!(raw.is_closed(), "{lines}");
+        }
     }
+    assert_eq!(accepted(&daemon), 2 * 4);
     for lines in [
         "content-length: 5\r\ncontent-length: 6\r\n",
         "content-length: 5, 6\r\n",

@@ -19,7 +19,7 @@ mod process;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, sync_channel};
 
 use calls::Client;
 use daemon::{Daemon, assert_balances};
@@ -45,7 +45,7 @@ impl Arrived {
 fn destination(answers: Vec<String>) -> (SocketAddr, Receiver<Arrived>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let (tx, rx) = channel();
+    let (tx, rx) = sync_channel(answers.len());
     std::thread::spawn(move || {
         for answer in answers {
             let (stream, _) = listener.accept().unwrap();

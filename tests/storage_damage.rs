@@ -23,14 +23,10 @@ use proptest::prelude::*;
 const LOG: &str = "queue/backend";
 
 fn open(directory: &Path, key: Option<u8>) -> (Storage, Log, Recovery) {
-    let keys = key.map(|byte| Key {
-        id: "key".to_owned(),
-        secret: [byte; 32],
-    });
     let storage = Storage::open(StorageOptions {
         directory: directory.to_owned(),
         sync_interval: Duration::from_secs(60),
-        keys: keys.into_iter().collect(),
+        keys: keys(key),
     })
     .unwrap();
     let options = LogOptions {
@@ -68,11 +64,40 @@ async fn append(log: &Log, number: u64) -> Ticket {
     written.await.unwrap()
 }
 
+fn keys(key: Option<u8>) -> Vec<Key> {
+    let key = key.map(|byte| Key {
+        id: "key".to_owned(),
+        secret: [byte; 32],
+    });
+    key.into_iter().collect()
+}
+
+/// How a log came to be as it is found.
+#[derive(Clone, Copy, Debug)]
+struct Story {
+    key: Option<u8>,
+    /// Whether its process died, or stopped in order.
+    dies: bool,
+    /// Whether it is written over files that had been emptied.
+    over: bool,
+}
+
 /// Writes records 0 to 40, settles each fifth, and stops in order or dies.
-async fn written(directory: &Path, key: Option<u8>, dies: bool) {
+async fn written(directory: &Path, Story { key, dies, over }: Story) {
     let work = tempfile::tempdir().unwrap();
     let place = if dies { work.path() } else { directory };
     let (storage, log, _) = open(place, key);
+    let emptied = || {
+        files(place)
+            .iter()
+            .any(|path| path.extension() == Some("spare".as_ref()))
+    };
+    for number in 100.. {
+        if !over || emptied() {
+            break;
+        }
+        drop(append(&log, number).await);
+    }
     for number in 0..40 {
         let ticket = append(&log, number).await;
         if number % 5 > 0 {
@@ -82,7 +107,10 @@ async fn written(directory: &Path, key: Option<u8>, dies: bool) {
     // Settlements are written in the end.
     let settled = || {
         let segments = inspect::segments(place, LOG).unwrap().0;
-        segments.iter().map(|segment| segment.settled).sum::<u64>() == 8
+        let records = segments
+            .iter()
+            .map(|segment| segment.records(&keys(key)).unwrap().count());
+        records.sum::<usize>() == unsettled().len()
     };
     while !settled() {
         tokio::time::sleep(Duration::from_millis(1)).await;
@@ -175,23 +203,44 @@ fn unsettled() -> BTreeSet<u64> {
     (0..40).filter(|number| number % 5 > 0).collect()
 }
 
-async fn damaged_while_stopped(key: Option<u8>, dies: bool, which: usize, fault: &Fault) {
+#[tokio::test]
+async fn what_is_left_of_an_older_file_is_no_damage() {
+    for key in [None, Some(7)] {
+        let (dies, over) = (true, true);
+        let place = tempfile::tempdir().unwrap();
+        written(place.path(), Story { key, dies, over }).await;
+        let found = files(place.path());
+        let lengths: u64 = found
+            .iter()
+            .map(|path| path.metadata().unwrap().len())
+            .sum();
+        for segment in inspect::segments(place.path(), LOG).unwrap().0 {
+            let survey = segment.survey().unwrap();
+            assert_eq!((survey.torn_bytes, survey.missing), (0, 0));
+            assert!(survey.damage.is_empty());
+        }
+        let (_storage, log, recovery) = open(place.path(), key);
+        assert_eq!((recovery.torn_bytes, recovery.lost.records), (0, 0));
+        assert!(recovery.quarantined.is_empty());
+        assert!(log.disk_bytes() < lengths, "what was older is cut away");
+        assert_eq!(drain(&log).await, (unsettled(), 0));
+    }
+}
+
+async fn damaged_while_stopped(story: Story, which: usize, fault: &Fault) {
+    let key = story.key;
     let place = tempfile::tempdir().unwrap();
-    written(place.path(), key, dies).await;
-    let files = files(place.path());
+    written(place.path(), story).await;
+    let mut files = files(place.path());
+    files.retain(|path| path.extension() != Some("spare".as_ref()));
     let struck = &files[which % files.len()];
     let intact = fs::read(struck).unwrap();
     fault.strike(struck);
     let changed = fs::read(struck).unwrap() != intact;
 
     // A tool sees no more than was written either.
-    let keys = key.map(|byte| Key {
-        id: "key".to_owned(),
-        secret: [byte; 32],
-    });
-    let keys: Vec<Key> = keys.into_iter().collect();
     for segment in inspect::segments(place.path(), LOG).unwrap().0 {
-        for record in segment.records(&keys).unwrap().flatten() {
+        for record in segment.records(&keys(key)).unwrap().flatten() {
             recognise(record.kind, record.weight, &record.head, &record.body);
         }
     }
@@ -247,11 +296,11 @@ proptest! {
     #[test]
     fn no_damage_makes_a_record_that_was_not_written(
         key in proptest::option::of(any::<u8>()),
-        dies in any::<bool>(),
+        (dies, over) in any::<(bool, bool)>(),
         which in any::<usize>(),
         fault in fault(),
     ) {
-        block_on(damaged_while_stopped(key, dies, which, &fault));
+        block_on(damaged_while_stopped(Story { key, dies, over }, which, &fault));
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! The paths of the admin listener, and the format that each request asks for.
 
 use bytes::Bytes;
-use http::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri};
+use http::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use serde::Serialize;
 
 use super::{Sources, scrape, status};
+use crate::auth::{Denied, Outcome};
 use crate::telemetry::metrics::Exposition;
 
 /// Every path there is, with a line on what it says.
@@ -19,9 +20,35 @@ const PATHS: [(&str, &str); 4] = [
 
 type Answer = Response<Full<Bytes>>;
 
-/// Answers one request.
-pub(super) fn answer(sources: &Sources, method: &Method, uri: &Uri, headers: &HeaderMap) -> Answer {
-    let path = uri.path();
+/// Whether everybody may read this path: probes have no credentials.
+pub(super) fn is_open(path: &str) -> bool {
+    matches!(path, "/livez" | "/readyz")
+}
+
+/// The answer to somebody who may not read what was asked for.
+pub(super) fn denied(denied: &Denied) -> Answer {
+    let code = match denied.reason.outcome() {
+        Outcome::Unauthenticated => StatusCode::UNAUTHORIZED,
+        Outcome::Forbidden => StatusCode::FORBIDDEN,
+        Outcome::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    let error = denied.message();
+    let mut answer = json(code, &Refusal { error });
+    if let Some(challenge) = denied.challenge() {
+        let challenge = HeaderValue::from_static(challenge);
+        answer.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+    }
+    answer
+}
+
+#[derive(Serialize)]
+struct Refusal {
+    error: &'static str,
+}
+
+/// Answers one request of somebody who may read everything, or only what is open.
+pub(super) fn answer<B>(sources: &Sources, request: &Request<B>, everything: bool) -> Answer {
+    let (method, path) = (request.method(), request.uri().path());
     let known = path == "/" || PATHS.iter().any(|(known, _)| *known == path);
     if !known {
         let error = format!("there is nothing at {path}");
@@ -40,9 +67,9 @@ pub(super) fn answer(sources: &Sources, method: &Method, uri: &Uri, headers: &He
     }
     match path {
         "/livez" => json(StatusCode::OK, &Live { live: true }),
-        "/readyz" => readyz(sources),
+        "/readyz" => readyz(sources, everything),
         "/status" => json(StatusCode::OK, &status::status(sources)),
-        "/metrics" => metrics(sources, headers),
+        "/metrics" => metrics(sources, request.headers()),
         _ => json(StatusCode::OK, &Directory::with(None)),
     }
 }
@@ -75,13 +102,18 @@ impl Directory {
     }
 }
 
-fn readyz(sources: &Sources) -> Answer {
-    let readiness = sources.readiness(&sources.lanes.snapshots());
+/// Why it is not ready is only for those who may read everything: the reasons tell of exporters
+/// and their errors.
+fn readyz(sources: &Sources, everything: bool) -> Answer {
+    let mut readiness = sources.readiness(&sources.lanes.snapshots());
     let code = if readiness.ready {
         StatusCode::OK
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
+    if !everything {
+        readiness.reasons.clear();
+    }
     json(code, &readiness)
 }
 

@@ -1,6 +1,7 @@
 //! The admin side: what an operator, an orchestrator and a scraper read.
 
 mod answer;
+mod guard;
 mod scrape;
 mod status;
 
@@ -14,15 +15,18 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use serde::{Deserialize, Serialize};
-use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
+use self::guard::Guard;
+use crate::auth::{AuthConfig, Authenticator};
 use crate::budget::Budget;
 use crate::delivery::dead_letters::{DeadLetters, LetterCounts};
 use crate::host::cpu::CpuAllowance;
 use crate::intake::Door;
+use crate::net::accepted::Accepted;
 use crate::net::listen::Listener;
+use crate::net::tls::{Register, ServerTlsConfig};
 use crate::processors::fault::Fault;
 use crate::telemetry::health::{Health, Readiness, Trouble};
 use crate::telemetry::lanes::{LaneSnapshot, Lanes};
@@ -36,8 +40,16 @@ use crate::telemetry::upgrades::Upgrades;
 pub struct AdminConfig {
     /// Whether there is an admin listener at all.
     pub enabled: bool,
-    /// `HOST:PORT` to listen on. It is not authenticated: the default is for this machine only.
+    /// `HOST:PORT` or `unix:PATH` to listen on. What others can reach needs `auth`: the default is
+    /// for this machine only.
     pub endpoint: String,
+    /// Clients are greeted by TLS; in the clear if absent.
+    pub tls: Option<ServerTlsConfig>,
+    /// Who is let in to all but `/livez` and `/readyz`; everybody if absent. Read apart.
+    #[serde(skip)]
+    pub auth: Option<AuthConfig>,
+    /// Everybody is let in though other machines can reach the endpoint.
+    pub allow_unauthenticated: bool,
 }
 
 impl Default for AdminConfig {
@@ -45,6 +57,9 @@ impl Default for AdminConfig {
         Self {
             enabled: true,
             endpoint: "127.0.0.1:13133".to_owned(),
+            tls: None,
+            auth: None,
+            allow_unauthenticated: false,
         }
     }
 }
@@ -74,6 +89,8 @@ pub struct Sources {
     pub registry: Arc<Registry>,
     /// The attempts to replace this process.
     pub upgrades: Arc<Upgrades>,
+    /// Where TLS is used, and what is counted there.
+    pub tls: Register,
     /// What was given up for good; set once the storage is open.
     pub dead_letters: Arc<OnceLock<DeadLetters>>,
 }
@@ -120,13 +137,18 @@ pub struct PipelineSummary {
 /// How many connections are served at once; the others wait in the listener's backlog.
 const MAX_CONNECTIONS: usize = 32;
 
-/// How long a connection may take, from the first byte of its one request to the last of the
+/// How long a connection may take, from its beginning to the last byte of the one
 /// answer: nobody can keep one by sending or reading slowly.
 const CONNECTION_TIME: Duration = Duration::from_secs(10);
 
-/// Serves for ever; dropping the future closes the listener and all its connections. While otlpd
+/// Serves for ever whoever `auth` lets in, probes in any case; dropping the future closes the listener and all its connections. While otlpd
 /// drains it is served on, so that whoever asks is told so.
-pub async fn serve(mut listener: Listener, sources: Arc<Sources>) {
+pub async fn serve(
+    mut listener: Listener,
+    sources: Arc<Sources>,
+    auth: Option<Arc<Authenticator>>,
+) {
+    let guard = Arc::new(Guard::new(auth, &sources.registry));
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut connections = JoinSet::new();
     loop {
@@ -134,25 +156,37 @@ pub async fn serve(mut listener: Listener, sources: Arc<Sources>) {
             return;
         };
         while connections.try_join_next().is_some() {}
-        let (stream, _peer) = listener.accept().await;
-        let sources = Arc::clone(&sources);
+        let accepted = listener.accept().await;
+        let (sources, guard) = (Arc::clone(&sources), Arc::clone(&guard));
         connections.spawn(async move {
-            serve_connection(stream, sources).await;
+            // A client that breaks off, or is too slow, has only itself to tell.
+            let served = serve_connection(accepted, &sources, &guard);
+            let _outcome = tokio::time::timeout(CONNECTION_TIME, served).await;
             drop(place);
         });
     }
 }
 
-async fn serve_connection(stream: TcpStream, sources: Arc<Sources>) {
-    let service = service_fn(|request: Request<Incoming>| {
-        let answer = answer::answer(&sources, request.method(), request.uri(), request.headers());
-        async move { Ok::<_, Infallible>(answer) }
+async fn serve_connection(accepted: Accepted, sources: &Sources, guard: &Guard) {
+    let Some((stream, peer)) = accepted.greet().await else {
+        return;
+    };
+    let peer = &peer;
+    let service = service_fn(|request: Request<Incoming>| async move {
+        let outcome = guard.check(request.headers(), peer).await;
+        let answer = match outcome {
+            Err(denied) if !answer::is_open(request.uri().path()) => {
+                guard.count(&denied, peer);
+                answer::denied(&denied)
+            }
+            outcome => answer::answer(sources, &request, outcome.is_ok()),
+        };
+        Ok::<_, Infallible>(answer)
     });
     let connection = http1::Builder::new()
         // One request each: there are few, and none can then wait behind an idle connection.
         .keep_alive(false)
         .max_buf_size(16 << 10)
         .serve_connection(TokioIo::new(stream), service);
-    // A client that breaks off, or is too slow, has only itself to tell.
-    let _outcome = tokio::time::timeout(CONNECTION_TIME, connection).await;
+    let _outcome = connection.await;
 }

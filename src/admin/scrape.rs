@@ -3,10 +3,12 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use super::Sources;
 use crate::delivery::dead_letters::{Loss, is_kept};
 use crate::host::process;
+use crate::net::tls::HandshakeFailure;
 use crate::otlp::Signal;
 use crate::telemetry::lanes::{Breaker, LaneSnapshot};
 use crate::telemetry::ledger::{Counts, Ledger, Reason};
@@ -22,6 +24,7 @@ pub(super) fn page(sources: &Sources) -> Page {
     ledger(&mut page, &sources.ledger);
     faults(&mut page, sources);
     dead_letters(&mut page, sources);
+    tls(&mut page, sources);
     host(&mut page, sources);
     page
 }
@@ -36,6 +39,26 @@ fn admission(page: &mut Page, sources: &Sources) {
         (&table::HELD_REQUESTS, held),
     ] {
         page.put(metric, &[], Value::Whole(value));
+    }
+}
+
+fn tls(page: &mut Page, sources: &Sources) {
+    let now = SystemTime::now();
+    for record in sources.tls.records() {
+        let component = record.component.as_str();
+        if let Some(leaf) = record.leaf() {
+            let left = Value::Real(leaf.left_seconds(now));
+            page.put(&table::TLS_CERTIFICATE_EXPIRY, &[component], left);
+        }
+        for (outcome, times) in ["success", "failure"].into_iter().zip(record.reloads()) {
+            let labels = [component, outcome];
+            page.put(&table::TLS_RELOADS, &labels, Value::Whole(times));
+        }
+        let failed = record.failed_handshakes().into_iter().flatten();
+        for (reason, times) in HandshakeFailure::ALL.into_iter().zip(failed) {
+            let labels = [component, reason.name()];
+            page.put(&table::TLS_FAILED_HANDSHAKES, &labels, Value::Whole(times));
+        }
     }
 }
 

@@ -1,12 +1,15 @@
 //! `/status`: everything at this moment, as JSON.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
 
 use serde::Serialize;
 
 use super::{PipelineSummary, Sources};
 use crate::delivery::dead_letters::LetterCounts;
 use crate::host::process;
+use crate::net::tls::Record;
 use crate::processors::fault::FaultSnapshot;
 use crate::telemetry::health::Readiness;
 use crate::telemetry::lanes::LaneSnapshot;
@@ -27,6 +30,8 @@ pub(super) struct Status<'a> {
     cpu: CpuStatus,
     process: ProcessStatus,
     upgrade: UpgradeSnapshot,
+    /// Where TLS is used.
+    tls: Vec<TlsStatus>,
     /// Absent where they are off.
     #[serde(skip_serializing_if = "Option::is_none")]
     dead_letters: Option<LetterCounts>,
@@ -47,6 +52,27 @@ struct CpuStatus {
     cpus: f64,
     threads: usize,
     source: String,
+}
+
+#[derive(Serialize)]
+struct TlsStatus {
+    /// What in the configuration uses it.
+    component: String,
+    /// What is shown to others; absent where nothing is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    certificate: Option<CertificateStatus>,
+    reloads: u64,
+    failed_reloads: u64,
+    /// Of listeners only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failed_handshakes: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct CertificateStatus {
+    subject: String,
+    serial: String,
+    expires_in_seconds: f64,
 }
 
 #[derive(Serialize)]
@@ -77,6 +103,7 @@ pub(super) fn status(sources: &Sources) -> Status<'_> {
         cpu: cpu(sources),
         process: process(),
         upgrade: sources.upgrades.snapshot(),
+        tls: tls(sources),
         dead_letters: sources.dead_letters(),
         ledger: sources.ledger.snapshot(),
     }
@@ -99,6 +126,26 @@ fn cpu(sources: &Sources) -> CpuStatus {
         threads: allowance.threads,
         source: allowance.source.clone(),
     }
+}
+
+fn tls(sources: &Sources) -> Vec<TlsStatus> {
+    let now = SystemTime::now();
+    let records = sources.tls.records();
+    let status = |record: &Arc<Record>| {
+        let [reloads, failed_reloads] = record.reloads();
+        TlsStatus {
+            component: record.component.clone(),
+            certificate: record.leaf().map(|leaf| CertificateStatus {
+                expires_in_seconds: leaf.left_seconds(now),
+                subject: leaf.subject,
+                serial: leaf.serial,
+            }),
+            reloads,
+            failed_reloads,
+            failed_handshakes: record.failed_handshakes().map(|all| all.iter().sum()),
+        }
+    };
+    records.iter().map(status).collect()
 }
 
 fn process() -> ProcessStatus {

@@ -5,19 +5,21 @@ use std::io;
 use std::sync::Arc;
 
 use super::{Allowances, App, build_pipelines, feeds, parts};
+use crate::auth::Authenticator;
 use crate::component::Exporter;
 use crate::config::Config;
 use crate::net::inherited::Sockets;
 use crate::net::listen::Listener;
+use crate::net::tls::{Alpn, Server};
 use crate::receivers::ReceiverConfig;
 use crate::receivers::otlp::OtlpConfig;
-use crate::receivers::otlp::listen::Listeners;
-use crate::telemetry::health::State;
+use crate::receivers::otlp::listen::{Ground, Listeners};
+use crate::telemetry::health::{Ready, State};
 
 /// Everything that can fail is done, but nothing is taken: no connection, nothing on disk.
 pub struct Prepared {
     app: App,
-    admin: Option<Listener>,
+    admin: Option<(Listener, Option<Arc<Authenticator>>)>,
     receivers: Vec<(String, OtlpConfig, Listeners)>,
     exporters: BTreeMap<String, Arc<dyn Exporter>>,
     /// What ran before in this process, and still has something to deliver.
@@ -61,8 +63,10 @@ impl Prepared {
         prepared.listen(config, &mut sockets).await?;
         sockets.warn_of_the_rest();
         for (name, entry) in &config.exporters {
-            let exporter = entry.kind.build(&prepared.app.workers);
-            let exporter = exporter.map_err(|problem| format!("exporters.{name}: {problem}"))?;
+            let component = format!("exporters.{name}");
+            let whose = (component.as_str(), &prepared.app.tls);
+            let exporter = entry.kind.build(&prepared.app.workers, whose);
+            let exporter = exporter.map_err(|problem| format!("{component}: {problem}"))?;
             prepared.exporters.insert(name.clone(), exporter);
         }
         Ok(prepared)
@@ -70,17 +74,28 @@ impl Prepared {
 
     async fn listen(&mut self, config: &Config, sockets: &mut Sockets) -> Result<(), String> {
         if config.admin.enabled {
-            let endpoint = &config.admin.endpoint;
-            let listener = Listener::open(endpoint, "admin.endpoint", sockets).await;
+            let admin = &config.admin;
+            let tls = admin.tls.as_ref();
+            let tls = tls.map(|tls| Server::open(tls, Alpn::Http1, "admin", &self.app.tls));
+            let tls = tls.transpose()?;
+            let listener = Listener::open(&admin.endpoint, "admin.endpoint", None, sockets).await;
             let listener = listener.map_err(|error| error.to_string())?;
+            let listener = listener.with_tls(tls);
+            let auth = admin.auth.as_ref();
+            let auth = auth.map(|auth| Authenticator::open(auth, "admin", &self.app.tls));
             let kept = listener.duplicate();
             let kept = kept.map_err(|error| no_descriptor(&error))?;
             self.app.sockets.push(kept);
-            self.admin = Some(listener);
+            self.admin = Some((listener, auth.transpose()?));
         }
         for (name, receiver) in &config.receivers {
             let ReceiverConfig::Otlp(otlp) = receiver;
-            let listeners = Listeners::open(name, otlp, &self.app.registry, sockets).await?;
+            let mut ground = Ground {
+                registry: &self.app.registry,
+                tls: &self.app.tls,
+                sockets,
+            };
+            let listeners = Listeners::open(name, otlp, &mut ground).await?;
             let kept = listeners.duplicate();
             let kept = kept.map_err(|error| no_descriptor(&error))?;
             self.app.sockets.extend(kept);
@@ -118,7 +133,11 @@ impl Prepared {
         let pipelines = build_pipelines(config, &lanes, &faults);
         for (name, otlp, listeners) in receivers {
             let intake = app.intake(config, &otlp, feeds(&name, config, &pipelines));
-            let serve = listeners.serve(intake, app.receiving.drain());
+            let ready = Ready {
+                health: Arc::clone(&app.health),
+                lanes: Arc::clone(&app.lanes),
+            };
+            let serve = listeners.serve(intake, ready, app.receiving.drain());
             app.background.push(tokio::spawn(serve));
         }
         if let Some(past) = past {

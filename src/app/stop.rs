@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use super::App;
+use crate::net::listen::Kept;
 use crate::shutdown::Drain;
 use crate::telemetry::health::State;
 use crate::telemetry::ledger::LedgerSnapshot;
@@ -54,11 +55,16 @@ impl App {
         self.sockets.clear();
     }
 
+    /// Nobody listens any more: files of sockets go, too.
+    fn close_sockets(&mut self) {
+        self.sockets.drain(..).for_each(Kept::close);
+    }
+
     /// Drains in the order of the data, and says what became of everything. `hurry` ends it
     /// early.
     pub async fn stop(mut self, hurry: impl Future<Output = ()>) -> LedgerSnapshot {
         self.health.set(State::Draining);
-        self.release_sockets();
+        self.close_sockets();
         let now = Instant::now();
         let refuse_at = now + self.deadline / 2;
         let drain = self.drain(

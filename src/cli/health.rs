@@ -1,24 +1,33 @@
 //! `otlpd health`: asks a running otlpd how it is, for health checks in images without a shell.
 
-use std::io::{self, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, StatusCode};
+use tokio::runtime::Builder;
 
 use super::ConfigArgs;
+use super::tls::TlsArgs;
+use crate::admin::AdminConfig;
+use crate::auth::AuthConfig;
+use crate::net::fetch::Fetch;
+use crate::net::tls::{ClientTlsConfig, Register};
 
-/// The longest that connecting, and each wait for bytes, may take.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// The longest that it may take, from connecting to the end of the answer.
+const PATIENCE: Duration = Duration::from_secs(4);
 /// The most of an answer that is read, in bytes.
-const MAX_ANSWER: u64 = 1 << 20;
+const MAX_ANSWER: usize = 1 << 20;
 
 #[derive(Args, Debug)]
 pub(super) struct Health {
     /// Ask whether clients should send to it (/readyz), not just whether it runs (/livez)
     #[arg(long)]
     ready: bool,
+    #[command(flatten)]
+    tls: TlsArgs,
     #[command(flatten)]
     config: ConfigArgs,
 }
@@ -38,7 +47,8 @@ impl Health {
             return ExitCode::FAILURE;
         }
         let path = if self.ready { "/readyz" } else { "/livez" };
-        match ask(&config.admin.endpoint, path) {
+        let whom = Whom::new(&config.admin, &self.tls);
+        match whom.ask(path) {
             Ok(answer) if answer.is_yes => {
                 super::print(&format!("{}\n", answer.body));
                 ExitCode::SUCCESS
@@ -48,8 +58,7 @@ impl Health {
                 ExitCode::FAILURE
             }
             Err(error) => {
-                let endpoint = &config.admin.endpoint;
-                super::complain(&format!("cannot ask http://{endpoint}{path}: {error}\n"));
+                super::complain(&format!("cannot ask {}{path}: {error}\n", whom.url));
                 ExitCode::FAILURE
             }
         }
@@ -62,58 +71,85 @@ pub(super) struct Answer {
     pub(super) body: String,
 }
 
-/// One request by HTTP/1.0, whose answer ends with the connection.
-pub(super) fn ask(endpoint: &str, path: &str) -> io::Result<Answer> {
-    let mut stream = connect(endpoint)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: {endpoint}\r\n\r\n")?;
-    let mut answer = Vec::new();
-    stream.take(MAX_ANSWER).read_to_end(&mut answer)?;
-    read(&String::from_utf8_lossy(&answer))
-        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the answer is not HTTP"))
+/// Where the admin side of this configuration is asked, and how it is shown to a person.
+pub(super) struct Whom {
+    pub(super) url: String,
+    /// Where it is greeted by TLS.
+    tls: Option<ClientTlsConfig>,
+    /// What is shown to it.
+    headers: HeaderMap,
 }
 
-fn connect(endpoint: &str) -> io::Result<TcpStream> {
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for address in endpoint.to_socket_addrs()? {
-        match TcpStream::connect_timeout(&reachable(address), PATIENCE) {
-            Ok(stream) => return Ok(stream),
-            Err(error) => last = error,
+impl Whom {
+    /// Without `--ca-file` a certificate is not verified: it is asked on this machine, whose name
+    /// the certificate hardly has.
+    pub(super) fn new(admin: &AdminConfig, said: &TlsArgs) -> Self {
+        let mut tls = said.config().unwrap_or_default();
+        tls.insecure_skip_verify |= tls.ca_file.is_none();
+        let endpoint = reachable(&admin.endpoint);
+        let url = match (&admin.tls, endpoint.starts_with("unix:")) {
+            (_, true) => endpoint,
+            (Some(_), false) => format!("https://{endpoint}"),
+            (None, false) => format!("http://{endpoint}"),
+        };
+        let tls = admin.tls.is_some().then_some(tls);
+        Self {
+            url,
+            tls,
+            headers: HeaderMap::new(),
         }
     }
-    Err(last)
+
+    /// Shows it what whoever has its configuration can, where it asks for credentials.
+    pub(super) fn known_by(mut self, admin: &AdminConfig) -> Self {
+        let own = admin.auth.as_ref().and_then(AuthConfig::one_of_them);
+        self.headers.extend(own.map(|own| (AUTHORIZATION, own)));
+        self
+    }
+
+    /// One request.
+    pub(super) fn ask(&self, path: &str) -> io::Result<Answer> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let bounds = (PATIENCE, MAX_ANSWER);
+            let whose = ("health", &Register::default());
+            let fetch = Fetch::new(&self.url, self.tls.as_ref(), whose, bounds);
+            let fetch = fetch.map_err(io::Error::other)?.at(path);
+            let answer = fetch.get(self.headers.clone()).await?;
+            Ok(Answer {
+                is_yes: answer.status == StatusCode::OK,
+                body: String::from_utf8_lossy(&answer.body).trim().to_owned(),
+            })
+        })
+    }
 }
 
-/// Where a listener on this address is reached from the same machine: one on all interfaces,
+/// Where a listener on this endpoint is reached from the same machine: one on all interfaces,
 /// on the loopback.
-fn reachable(mut address: SocketAddr) -> SocketAddr {
-    match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
-        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
-        _ => {}
+fn reachable(endpoint: &str) -> String {
+    for (all, own) in [("0.0.0.0:", "127.0.0.1:"), ("[::]:", "[::1]:")] {
+        if let Some(port) = endpoint.strip_prefix(all) {
+            return format!("{own}{port}");
+        }
     }
-    address
-}
-
-fn read(answer: &str) -> Option<Answer> {
-    let (head, body) = answer.split_once("\r\n\r\n")?;
-    let (version, rest) = head.split_once(' ')?;
-    if !version.starts_with("HTTP/1.") {
-        return None;
-    }
-    Some(Answer {
-        is_yes: rest.starts_with("200"),
-        body: body.trim().to_owned(),
-    })
+    endpoint.to_owned()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
     use std::net::TcpListener;
     use std::thread;
 
     use super::*;
+
+    fn ask(endpoint: &str, path: &str) -> io::Result<Answer> {
+        let admin = AdminConfig {
+            endpoint: endpoint.to_owned(),
+            ..AdminConfig::default()
+        };
+        Whom::new(&admin, &TlsArgs::default()).ask(path)
+    }
 
     /// Asks a listener that gives this answer; returns what it was asked, too.
     fn ask_one_that_says(answer: &'static str) -> (io::Result<Answer>, String) {
@@ -141,7 +177,10 @@ mod tests {
         let answer = answer.unwrap();
         assert!(answer.is_yes);
         assert_eq!(answer.body, "{\"ready\":true}");
-        assert!(request.starts_with("GET /readyz HTTP/1.0\r\nHost: 127.0.0.1:"));
+        assert!(
+            request.starts_with("GET /readyz HTTP/1.1\r\nhost: 127.0.0.1:"),
+            "{request}"
+        );
     }
 
     #[test]
@@ -158,7 +197,7 @@ mod tests {
     #[test]
     fn what_is_not_http_and_nobody_at_all_are_errors() {
         let (answer, _) = ask_one_that_says("220 mail.example.com ESMTP\r\n\r\n");
-        assert_eq!(answer.unwrap_err().kind(), io::ErrorKind::InvalidData);
+        assert_eq!(answer.unwrap_err().kind(), io::ErrorKind::Other);
         let free = TcpListener::bind("127.0.0.1:0").unwrap();
         let endpoint = free.local_addr().unwrap().to_string();
         drop(free);
@@ -173,8 +212,7 @@ mod tests {
             ("[::]:13133", "[::1]:13133"),
             ("10.0.0.7:13133", "10.0.0.7:13133"),
         ] {
-            let reached = reachable(endpoint.parse().unwrap());
-            assert_eq!(reached.to_string(), expected);
+            assert_eq!(reachable(endpoint), expected);
         }
     }
 }

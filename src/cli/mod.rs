@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{Config, Problems};
+use crate::config::{Config, Files, Problems};
 
 pub mod bench;
 mod components;
@@ -16,6 +16,7 @@ mod health;
 mod queue;
 mod replay;
 mod run;
+mod tls;
 mod upgrade;
 mod validate;
 
@@ -67,9 +68,14 @@ struct ConfigArgs {
 }
 
 impl ConfigArgs {
+    /// For whoever only looks at it.
     fn load(&self) -> Result<Config, Problems> {
+        self.load_with(Files::Left)
+    }
+
+    fn load_with(&self, files: Files) -> Result<Config, Problems> {
         let env = |name: &str| std::env::var(name).ok();
-        Config::load(self.config.as_deref(), &self.set, &env)
+        Config::load_with(self.config.as_deref(), &self.set, &env, files)
     }
 }
 

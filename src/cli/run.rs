@@ -9,7 +9,7 @@ use tokio::runtime::{Builder, Runtime};
 use super::ConfigArgs;
 use super::hand_over::{Outcome, hand_over};
 use crate::app::{Allowances, App};
-use crate::config::{Config, Cpus, summary};
+use crate::config::{Config, Cpus, Files, summary};
 use crate::host::cpu::{self, CpuAllowance};
 use crate::host::service::{Change, notify};
 use crate::host::signals::{Signals, StopSignal, Wish};
@@ -34,7 +34,7 @@ pub(super) fn run(args: &ConfigArgs) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let outcome = match args.load() {
+    let outcome = match args.load_with(Files::Read) {
         Ok(config) => carry_out(&config, predecessor.as_ref(), given)
             .map_err(|problem| format!("otlpd: {problem}")),
         Err(problems) => Err(problems.to_string()),
@@ -160,6 +160,9 @@ fn announce(config: &Config, allowances: &Allowances) {
     tracing::info!("otlpd {} is running", env!("CARGO_PKG_VERSION"));
     for line in summary::lines(config) {
         tracing::info!("{line}");
+    }
+    if let Some(line) = summary::open_admin(config) {
+        tracing::warn!("{line}");
     }
     tracing::info!("memory budget: {}", allowances.budget_source);
     tracing::info!("CPU allowance: {}", allowances.cpu);

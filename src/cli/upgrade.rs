@@ -9,7 +9,9 @@ use clap::Args;
 use serde::Deserialize;
 use tokio::time::Instant;
 
-use super::{ConfigArgs, health};
+use super::ConfigArgs;
+use super::health::Whom;
+use super::tls::TlsArgs;
 use crate::config::Config;
 use crate::host::signals::ask_for_upgrade;
 use crate::telemetry::upgrades::UpgradeSnapshot;
@@ -26,6 +28,8 @@ pub(super) struct Upgrade {
     /// which must be the one in any case
     #[arg(long, value_name = "PID")]
     pid: Option<u32>,
+    #[command(flatten)]
+    tls: TlsArgs,
     #[command(flatten)]
     config: ConfigArgs,
 }
@@ -73,13 +77,13 @@ impl Upgrade {
                     .to_owned(),
             );
         }
-        let endpoint = &config.admin.endpoint;
-        let before = status(endpoint)
-            .map_err(|error| format!("cannot ask http://{endpoint}/status: {error}"))?;
+        let whom = Whom::new(&config.admin, &self.tls).known_by(&config.admin);
+        let url = &whom.url;
+        let before = status(&whom).map_err(|error| format!("cannot ask {url}/status: {error}"))?;
         let pid = before.pid;
         if let Some(wanted) = self.pid.filter(|wanted| *wanted != pid) {
             return Err(format!(
-                "process {pid} answers at http://{endpoint}, not {wanted}: use the configuration \
+                "process {pid} answers at {url}, not {wanted}: use the configuration \
                  of process {wanted}"
             ));
         }
@@ -88,19 +92,19 @@ impl Upgrade {
         }
         ask_for_upgrade(pid)
             .map_err(|error| format!("cannot send SIGUSR2 to process {pid}: {error}"))?;
-        watch(config, &before)
+        watch(config, &whom, &before)
     }
 }
 
 /// Looks until it has ended, in one way or the other.
-fn watch(config: &Config, before: &Status) -> Result<(u32, u32), String> {
+fn watch(config: &Config, whom: &Whom, before: &Status) -> Result<(u32, u32), String> {
     let upgrade = &config.upgrade;
     let patience =
         upgrade.prepare_timeout + upgrade.start_timeout + config.shutdown.deadline + SLACK;
     let begun = Instant::now();
     while begun.elapsed() < patience {
         std::thread::park_timeout(PAUSE);
-        match status(&config.admin.endpoint) {
+        match status(whom) {
             Ok(now) => {
                 if let Some(end) = judge(before, &now) {
                     return end;
@@ -137,8 +141,11 @@ fn judge(before: &Status, now: &Status) -> Option<Result<(u32, u32), String>> {
     })
 }
 
-fn status(endpoint: &str) -> io::Result<Status> {
-    let answer = health::ask(endpoint, "/status")?;
+fn status(whom: &Whom) -> io::Result<Status> {
+    let answer = whom.ask("/status")?;
+    if !answer.is_yes {
+        return Err(io::Error::other(answer.body));
+    }
     serde_json::from_str(&answer.body).map_err(io::Error::from)
 }
 

@@ -6,13 +6,16 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::ConfigArgs;
-use crate::config::{Config, summary};
+use crate::config::{Config, Files, summary};
 
 #[derive(Args, Debug)]
 pub(super) struct Validate {
     /// The configuration; the same as --config FILE
     #[arg(value_name = "FILE", conflicts_with = "config")]
     file: Option<PathBuf>,
+    /// Do not read the certificates and keys that it names: they are on another machine
+    #[arg(long)]
+    without_files: bool,
     #[command(flatten)]
     config: ConfigArgs,
 }
@@ -22,7 +25,11 @@ impl Validate {
     pub(super) fn run(self) -> ExitCode {
         let mut args = self.config;
         args.config = args.config.or(self.file);
-        match args.load() {
+        let files = match self.without_files {
+            true => Files::Left,
+            false => Files::Read,
+        };
+        match args.load_with(files) {
             Ok(config) => {
                 for warning in &config.warnings {
                     super::complain(&format!("warning: {warning}\n"));

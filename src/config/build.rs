@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use super::auth::Aside;
 use super::deserialize::NodeDeserializer;
 use super::fault::{Fault, FaultKind};
 use super::problem::Findings;
 use super::tree::{Node, Value};
-use super::{Config, ExporterEntry, PipelineConfig, check, not_yet, suggest};
+use super::{Config, ExporterEntry, Files, PipelineConfig, auth, check, not_yet, suggest};
+use crate::admin::AdminConfig;
 use crate::delivery::config::LaneConfig;
 use crate::exporters::ExporterConfig;
 use crate::processors::ProcessorConfig;
@@ -33,13 +35,13 @@ const SECTIONS: [&str; 13] = [
 
 /// Reads the whole tree. What can be read is, so that everything wrong in the rest is found
 /// too; `None` where the findings already say why there is no config.
-pub(super) fn config(mut tree: Node, findings: &mut Findings) -> Option<Config> {
+pub(super) fn config(mut tree: Node, files: Files, findings: &mut Findings) -> Option<Config> {
     report_unknown_sections(&tree, findings);
     let config = Config {
         intake: section(&mut tree, "intake", findings),
         tenants: section(&mut tree, "tenants", findings),
         priority: section(&mut tree, "priority", findings),
-        admin: section(&mut tree, "admin", findings),
+        admin: admin(&mut tree, findings),
         log: section(&mut tree, "log", findings),
         shutdown: section(&mut tree, "shutdown", findings),
         upgrade: section(&mut tree, "upgrade", findings),
@@ -53,6 +55,10 @@ pub(super) fn config(mut tree: Node, findings: &mut Findings) -> Option<Config> 
     };
     check::sections(&tree, &config, findings);
     check::graph(&tree, &config, findings);
+    match files {
+        Files::Read => check::files(&tree, &config, findings),
+        Files::Left => {}
+    }
     (!findings.has_problems()).then_some(config)
 }
 
@@ -78,6 +84,22 @@ fn section<T: DeserializeOwned + Default>(
     child(tree, name)
         .and_then(|node| read(node, name, &[], findings, |table| T::deserialize(table)))
         .unwrap_or_default()
+}
+
+fn admin(tree: &mut Node, findings: &mut Findings) -> AdminConfig {
+    let Some(node) = child(tree, "admin") else {
+        return AdminConfig::default();
+    };
+    let mut aside = Aside::take(node);
+    let auth = aside.incoming("admin", findings);
+    let read = read(node, "admin", &[auth::KEY], findings, |table| {
+        AdminConfig::deserialize(table)
+    });
+    aside.put_back(node);
+    AdminConfig {
+        auth,
+        ..read.unwrap_or_default()
+    }
 }
 
 fn child<'a>(node: &'a mut Node, name: &str) -> Option<&'a mut Node> {
@@ -113,10 +135,18 @@ fn named<T>(
 
 fn receiver(node: &mut Node, name: &str, findings: &mut Findings) -> Option<ReceiverConfig> {
     let kind = take_type(node, name, &ReceiverConfig::TYPES, findings)?;
-    let config = read(node, name, &["type"], findings, |table| {
+    let mut aside = Aside::take(node);
+    let auth = aside.incoming(name, findings);
+    let config = read(node, name, &["type", auth::KEY], findings, |table| {
         ReceiverConfig::read(&kind, table).unwrap_or_else(|| Err(no_such_type()))
-    })?;
+    });
+    aside.put_back(node);
+    let mut config = config?;
     check::receiver(&config, node, findings);
+    if let Some(auth) = auth {
+        check::certificates(&auth, &config, node, findings);
+        config.set_auth(auth);
+    }
     Some(config)
 }
 
@@ -133,10 +163,24 @@ fn exporter(node: &mut Node, name: &str, findings: &mut Findings) -> Option<Expo
     let mut beside = vec!["type"];
     beside.extend(LaneConfig::KEYS);
     let kind = kind?;
+    let takes_auth = ExporterConfig::takes_auth(&kind);
+    beside.extend(takes_auth.then_some(auth::KEY));
+    let mut aside = takes_auth.then(|| Aside::take(node));
+    let auth = aside
+        .as_mut()
+        .and_then(|aside| aside.outgoing(name, findings));
     let kind = read(node, name, &beside, findings, |table| {
         ExporterConfig::read(&kind, table).unwrap_or_else(|| Err(no_such_type()))
-    })?;
+    });
+    if let Some(aside) = aside {
+        aside.put_back(node);
+    }
+    let mut kind = kind?;
     check::exporter(&kind, node, findings);
+    if let Some(auth) = auth {
+        check::shown(&kind, node, findings);
+        kind.set_auth(auth);
+    }
     Some(ExporterEntry { lane: lane?, kind })
 }
 
@@ -166,14 +210,14 @@ fn split_lane(node: &mut Node) -> Node {
     lane
 }
 
-fn no_such_type() -> Fault {
+pub(super) fn no_such_type() -> Fault {
     Fault::new(FaultKind::Other(
         "has a type that is not built in".to_owned(),
     ))
 }
 
 /// Takes the `type` out of a component's table, if there is such a type.
-fn take_type(
+pub(super) fn take_type(
     node: &mut Node,
     name: &str,
     types: &[(&'static str, &'static str)],
@@ -219,7 +263,7 @@ fn take_type(
 
 /// Reads one table. Whatever does not fit is reported, taken out, and the rest read again, since
 /// serde stops at the first fault; so all of them are found.
-fn read<T>(
+pub(super) fn read<T>(
     node: &mut Node,
     name: &str,
     beside: &[&str],

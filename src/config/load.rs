@@ -5,6 +5,7 @@ use std::path::Path;
 use toml::de::DeTable;
 
 use super::problem::{Findings, Source};
+use super::secrets::Secrets;
 use super::tree::{self, Node, Origin};
 use super::{Config, Problem, Problems, build, overrides, substitute};
 
@@ -25,6 +26,15 @@ exporters = ["debug"]
 
 const DEFAULTS_NAME: &str = "(built-in defaults)";
 
+/// What becomes of the files that a configuration names beside itself: certificates and keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Files {
+    /// They are read, and what is wrong with them is a problem of the configuration.
+    Read,
+    /// They are left alone, as by whoever does not serve by them.
+    Left,
+}
+
 /// Looks up an environment variable.
 pub type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 
@@ -37,22 +47,37 @@ impl Config {
     /// Every mistake there is, in the order of the file. Only a file that is not TOML hides what
     /// else is wrong in it.
     pub fn load(path: Option<&Path>, sets: &[String], env: Env<'_>) -> Result<Self, Problems> {
+        Self::load_with(path, sets, env, Files::Left)
+    }
+
+    /// The same; where `files` says so, the certificates and keys that it names are read, too.
+    ///
+    /// # Errors
+    /// As for [`Config::load`].
+    pub fn load_with(
+        path: Option<&Path>,
+        sets: &[String],
+        env: Env<'_>,
+        files: Files,
+    ) -> Result<Self, Problems> {
         let (name, text) = match path {
             Some(path) => (path.display().to_string(), read(path)?),
             None => (DEFAULTS_NAME.to_owned(), DEFAULTS.to_owned()),
         };
         let folder = path.and_then(Path::parent).unwrap_or(Path::new(""));
+        let mut findings = Findings::default();
+        let parsed = parse(&text, &mut findings);
         let source = Source {
             file: name,
             text: &text,
             sets: sets.iter().map(|set| overrides::key(set)).collect(),
+            secrets: Secrets::of(parsed.as_ref()),
         };
-        let mut findings = Findings::default();
-        let config = parse(&text, &mut findings).and_then(|mut tree| {
+        let config = parsed.and_then(|mut tree| {
             overrides::apply(&mut tree, sets, &mut findings);
             let sources = substitute::Sources { env, folder };
             substitute::fill(&mut tree, &sources, &source, &mut findings);
-            build::config(tree, &mut findings)
+            build::config(tree, files, &mut findings)
         });
         let warnings = findings.conclude(&source)?;
         match config {

@@ -25,6 +25,7 @@ use crate::storage::Key;
 use crate::telemetry::logging::LogConfig;
 use crate::units::{self, ByteSize};
 
+mod auth;
 mod build;
 mod check;
 mod deserialize;
@@ -33,12 +34,13 @@ mod load;
 mod not_yet;
 mod overrides;
 mod problem;
+mod secrets;
 mod substitute;
 mod suggest;
 pub mod summary;
 mod tree;
 
-pub use load::Env;
+pub use load::{Env, Files};
 pub use problem::{Problem, Problems};
 
 /// Everything that an operator can set.

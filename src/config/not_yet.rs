@@ -4,11 +4,6 @@
 /// What to say about a key that does not exist yet.
 pub(super) fn key(key: &str) -> Option<String> {
     match key {
-        "tls" => Some(
-            "`tls` is not built in yet: keep to networks that you trust, or put a TLS proxy \
-             beside otlpd"
-                .to_owned(),
-        ),
         "connectors" => {
             Some("`connectors` are not built in yet; `otlpd components` lists what is".to_owned())
         }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::secrets::Secrets;
 use super::tree::Origin;
 
 /// One mistake, or one warning.
@@ -114,6 +115,8 @@ pub(super) struct Source<'a> {
     pub(super) text: &'a str,
     /// The keys of the `--set` options. Their values may be secret, and are not printed.
     pub(super) sets: Vec<String>,
+    /// What of the text is not shown.
+    pub(super) secrets: Secrets,
 }
 
 impl Source<'_> {
@@ -141,7 +144,7 @@ impl Source<'_> {
             file: self.file.clone(),
             line: before.matches('\n').count() + 1,
             column,
-            text: text.to_owned(),
+            text: self.secrets.masked(text, line_start),
             width: marked.chars().count().max(1),
         }
     }

@@ -1,8 +1,11 @@
 //! What was understood of a config, in a few lines for `otlpd validate` and the start-up log.
 
-use super::{Config, ExporterEntry, PipelineConfig};
+use super::{Config, ExporterEntry, PipelineConfig, check};
+use crate::admin::AdminConfig;
+use crate::auth::AuthConfig;
 use crate::exporters::ExporterConfig;
 use crate::intake::{Acknowledge, MemoryBudget};
+use crate::net::tls::ServerTlsConfig;
 use crate::otlp::Signal;
 use crate::receivers::ReceiverConfig;
 
@@ -31,7 +34,7 @@ pub fn lines(config: &Config) -> Vec<String> {
         )
     }));
     lines.push(match config.admin.enabled {
-        true => format!("admin: http://{}", config.admin.endpoint),
+        true => format!("admin: {}", admin(config)),
         false => "admin: off".to_owned(),
     });
     lines
@@ -75,20 +78,62 @@ fn list(names: &[String], describe: impl Fn(&String) -> Option<String>) -> Strin
     described.collect::<Vec<_>>().join(", ")
 }
 
+fn admin(config: &Config) -> String {
+    let AdminConfig { endpoint, tls, .. } = &config.admin;
+    let shown = match (endpoint.starts_with("unix:"), tls) {
+        (true, _) => format!("{endpoint}{}", secured(tls.as_ref())),
+        (false, Some(tls)) => format!("https://{endpoint}{}", secured(Some(tls))),
+        (false, None) => format!("http://{endpoint}"),
+    };
+    shown + &asked_for(config.admin.auth.as_ref())
+}
+
+/// What is to be said of who is let in.
+fn asked_for(auth: Option<&AuthConfig>) -> String {
+    auth.map_or(String::new(), |auth| format!(", auth {}", auth.name()))
+}
+
+/// What is to be said, and loudly, of an admin listener that lets everybody in; `None` where it
+/// does not, or only this machine can reach it.
+pub fn open_admin(config: &Config) -> Option<String> {
+    let admin = &config.admin;
+    let is_open = admin.enabled && admin.auth.is_none() && check::is_reached_by_others(admin);
+    is_open.then(|| {
+        format!(
+            "admin: whoever reaches {} reads /status and /metrics and is not asked who it is, as \
+             `allow_unauthenticated` says",
+            admin.endpoint
+        )
+    })
+}
+
 fn receiver(config: &ReceiverConfig) -> String {
-    match config {
-        ReceiverConfig::Otlp(otlp) => {
-            let grpc = otlp
-                .grpc
-                .as_ref()
-                .map(|grpc| format!("gRPC {}", grpc.endpoint));
-            let http = otlp
-                .http
-                .as_ref()
-                .map(|http| format!("HTTP {}", http.endpoint));
-            let both: Vec<String> = grpc.into_iter().chain(http).collect();
-            format!("otlp, {}", both.join(", "))
+    let ReceiverConfig::Otlp(otlp) = config;
+    let shown = |protocol: &str, endpoint: &str, tls: &Option<ServerTlsConfig>| {
+        format!("{protocol} {endpoint}{}", secured(tls.as_ref()))
+    };
+    let grpc = otlp.grpc.as_ref();
+    let http = otlp.http.as_ref();
+    let both: Vec<String> = match (grpc, http) {
+        (Some(both), _) if otlp.shares_a_port() => {
+            vec![shown("gRPC and HTTP", &both.endpoint, &both.tls)]
         }
+        (grpc, http) => {
+            let grpc = grpc.map(|grpc| shown("gRPC", &grpc.endpoint, &grpc.tls));
+            let http = http.map(|http| shown("HTTP", &http.endpoint, &http.tls));
+            grpc.into_iter().chain(http).collect()
+        }
+    };
+    let auth = asked_for(otlp.auth.as_ref());
+    format!("otlp, {}{auth}", both.join(", "))
+}
+
+/// What is to be said of a listener's TLS.
+fn secured(tls: Option<&ServerTlsConfig>) -> &'static str {
+    match tls {
+        Some(tls) if tls.client_ca_file.is_some() => " (TLS, clients show certificates)",
+        Some(_) => " (TLS)",
+        None => "",
     }
 }
 

@@ -5,11 +5,14 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
+use crate::auth::CredentialsConfig;
 use crate::component::Exporter;
 use crate::host::workers::Workers;
 use crate::net::compression::Encoding;
+use crate::net::tls::Register;
 use crate::otlp::Format;
 
+mod authorization;
 pub mod debug;
 pub mod discard;
 pub mod otlp_grpc;
@@ -56,15 +59,35 @@ impl ExporterConfig {
         })
     }
 
-    /// The exporter itself; nothing is connected yet.
+    /// Whether an exporter of this type shows credentials to its destination.
+    pub fn takes_auth(kind: &str) -> bool {
+        matches!(kind, "otlp_grpc" | "otlp_http")
+    }
+
+    /// Says what is shown to the destination, which is read apart.
+    pub fn set_auth(&mut self, auth: CredentialsConfig) {
+        match self {
+            Self::OtlpGrpc(config) => config.auth = Some(auth),
+            Self::OtlpHttp(config) => config.auth = Some(auth),
+            Self::Debug(_) | Self::Discard(_) => {}
+        }
+    }
+
+    /// The exporter itself; nothing is connected yet. `whose` is what the configuration calls it,
+    /// and where its use of TLS is told. To be called within a runtime.
     ///
     /// # Errors
     /// A sentence, where a setting cannot be used.
-    pub fn build(&self, workers: &Workers) -> Result<Arc<dyn Exporter>, String> {
+    pub fn build(
+        &self,
+        workers: &Workers,
+        whose: (&str, &Register),
+    ) -> Result<Arc<dyn Exporter>, String> {
+        let workers = workers.clone();
         Ok(match self {
-            Self::OtlpGrpc(config) => Arc::new(otlp_grpc::OtlpGrpc::new(config, workers.clone())?),
-            Self::OtlpHttp(config) => Arc::new(otlp_http::OtlpHttp::new(config, workers.clone())?),
-            Self::Debug(config) => Arc::new(debug::Debug::new(config, workers.clone())?),
+            Self::OtlpGrpc(config) => Arc::new(otlp_grpc::OtlpGrpc::new(config, workers, whose)?),
+            Self::OtlpHttp(config) => Arc::new(otlp_http::OtlpHttp::new(config, workers, whose)?),
+            Self::Debug(config) => Arc::new(debug::Debug::new(config, workers)?),
             Self::Discard(_) => Arc::new(discard::Discard),
         })
     }

@@ -12,23 +12,32 @@ use hyper::body::Incoming;
 use serde::Deserialize;
 
 use super::Compression;
+use super::authorization::{Authorization, Setback};
 use super::outgoing::{self, MAX_ANSWER, Outgoing, USER_AGENT};
+use crate::auth::CredentialsConfig;
 use crate::batch::{Batch, Chunks};
 use crate::component::{Delivered, Exporter, Failure};
 use crate::host::workers::Workers;
 use crate::net::channel::Channel;
 use crate::net::compression::{self, Encoding};
-use crate::net::dial::Target;
+use crate::net::dial::Dialler;
+use crate::net::tls::{Alpn, ClientTlsConfig, Register};
 use crate::otlp::Signal;
-use crate::otlp::status;
+use crate::otlp::status::{self, GrpcCode};
 use crate::units;
 
 /// `type = "otlp_grpc"`
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OtlpGrpcConfig {
-    /// `http://HOST:PORT`, or `HOST:PORT`.
+    /// `http://HOST:PORT`, `https://HOST:PORT`, `HOST:PORT` or `unix:PATH`.
     pub endpoint: String,
+    /// How its server is believed, and believes us; as `https` does by itself if absent.
+    #[serde(default)]
+    pub tls: Option<ClientTlsConfig>,
+    /// What is shown to the destination; nothing if absent. Read apart.
+    #[serde(skip)]
+    pub auth: Option<CredentialsConfig>,
     /// How requests are compressed.
     #[serde(default)]
     pub compression: Compression,
@@ -50,8 +59,10 @@ pub(super) fn default_connection_age() -> Duration {
 pub struct OtlpGrpc {
     channel: Channel<Outgoing>,
     authority: String,
+    scheme: &'static str,
     compression: Option<Encoding>,
     headers: HeaderMap,
+    authorization: Authorization,
     workers: Workers,
 }
 
@@ -60,8 +71,13 @@ impl OtlpGrpc {
     ///
     /// # Errors
     /// A sentence, where the endpoint or a header cannot be read.
-    pub fn new(config: &OtlpGrpcConfig, workers: Workers) -> Result<Self, String> {
-        let target = Target::parse(&config.endpoint, 4317)?;
+    pub fn new(
+        config: &OtlpGrpcConfig,
+        workers: Workers,
+        whose: (&str, &Register),
+    ) -> Result<Self, String> {
+        let tls = config.tls.as_ref();
+        let dialler = Dialler::new((&config.endpoint, 4317), tls, Alpn::Http2, whose)?;
         let mut headers = outgoing::headers(&config.headers)?;
         let compression = config.compression.encoding();
         headers.insert(
@@ -77,20 +93,43 @@ impl OtlpGrpc {
         if let Some(encoding) = compression {
             headers.insert("grpc-encoding", HeaderValue::from_static(encoding.name()));
         }
-        let authority = target.authority.clone();
-        let channel = Channel::new(target, config.max_connection_age);
+        let (authority, scheme) = (dialler.target.authority.clone(), dialler.scheme());
+        let channel = Channel::new(dialler, config.max_connection_age);
         Ok(Self {
             channel,
             authority,
+            scheme,
             compression,
             headers,
+            authorization: Authorization::open(config.auth.as_ref(), whose)?,
             workers,
         })
     }
 
     async fn attempt(&self, batch: &Batch) -> Result<Delivered, Failure> {
         let message = outgoing::encode(batch, self.compression, &self.workers).await?;
-        let request = self.request(batch.signal, message)?;
+        let shown = self.authorization.shown().await?;
+        let mut outcome = self.send(batch.signal, message.clone(), &shown).await;
+        let other = self.authorization.instead(&outcome, shown.as_ref());
+        let other = other.await?;
+        if other.is_some() {
+            outcome = self.send(batch.signal, message, &other).await;
+        }
+        outcome.map_err(|setback| setback.failure(&self.headers, other.or(shown).as_ref()))
+    }
+
+    async fn send(
+        &self,
+        signal: Signal,
+        message: Chunks,
+        shown: &Option<HeaderValue>,
+    ) -> Result<Delivered, Setback> {
+        let mut request = self.request(signal, message)?;
+        if let Some(shown) = shown {
+            request
+                .headers_mut()
+                .insert(header::AUTHORIZATION, shown.clone());
+        }
         let mut sender = self
             .channel
             .sender()
@@ -102,16 +141,20 @@ impl OtlpGrpc {
             .map_err(|e| outgoing::unreachable(&e))?;
         if response.status() != http::StatusCode::OK {
             let status = response.status();
+            let cause = format!("the answer is HTTP {status}, not gRPC");
+            if status == http::StatusCode::UNAUTHORIZED {
+                return Err(Setback::Unauthenticated { cause });
+            }
             let verdict =
                 status::classify_http(status.as_u16(), response.headers(), SystemTime::now());
-            outgoing::judge(verdict, || format!("the answer is HTTP {status}, not gRPC"))?;
+            outgoing::judge(verdict, || cause)?;
         }
         self.answer(response).await
     }
 
     fn request(&self, signal: Signal, message: Chunks) -> Result<Request<Outgoing>, Failure> {
         let uri = Uri::builder()
-            .scheme("http")
+            .scheme(self.scheme)
             .authority(self.authority.as_str())
             .path_and_query(signal.grpc_path())
             .build();
@@ -126,7 +169,7 @@ impl OtlpGrpc {
         Ok(request)
     }
 
-    async fn answer(&self, response: http::Response<Incoming>) -> Result<Delivered, Failure> {
+    async fn answer(&self, response: http::Response<Incoming>) -> Result<Delivered, Setback> {
         let (head, body) = response.into_parts();
         let collected = Limited::new(body, MAX_ANSWER)
             .collect()
@@ -135,9 +178,11 @@ impl OtlpGrpc {
         let trailers = collected.trailers().cloned();
         let trailers = trailers.filter(|trailers| trailers.contains_key("grpc-status"));
         let status = status::from_grpc_trailers(trailers.as_ref().unwrap_or(&head.headers));
-        outgoing::judge(status::classify_grpc(&status), || {
-            format!("{}: {}", status.code.name(), status.message)
-        })?;
+        let cause = || format!("{}: {}", status.code.name(), status.message);
+        if status.code == GrpcCode::Unauthenticated {
+            return Err(Setback::Unauthenticated { cause: cause() });
+        }
+        outgoing::judge(status::classify_grpc(&status), cause)?;
         let encoding = head
             .headers
             .get("grpc-encoding")

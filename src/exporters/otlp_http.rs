@@ -6,28 +6,38 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use http::{HeaderMap, HeaderValue, Request, header};
+use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
 use http_body_util::{BodyExt, Collected, Limited};
 use serde::Deserialize;
 
 use super::Compression;
+use super::authorization::{Authorization, Setback};
 use super::outgoing::{self, MAX_ANSWER, Outgoing, USER_AGENT};
-use crate::batch::Batch;
+use crate::auth::CredentialsConfig;
+use crate::batch::{Batch, Chunks};
 use crate::component::{Delivered, Exporter, Failure};
 use crate::host::workers::Workers;
 use crate::net::compression::{self, Encoding};
-use crate::net::dial::Target;
+use crate::net::dial::{Dialler, Target};
 use crate::net::pool::Pool;
+use crate::net::tls::{Alpn, ClientTlsConfig, Register};
 use crate::otlp::status::{self, Status, Verdict};
-use crate::otlp::{Format, response};
+use crate::otlp::{Format, Signal, response};
 use crate::units;
 
 /// `type = "otlp_http"`
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OtlpHttpConfig {
-    /// `http://HOST:PORT[/PATH]`; `/v1/traces` and so on are added.
+    /// `http://HOST:PORT[/PATH]`, `https://HOST:PORT[/PATH]` or `unix:PATH`; `/v1/traces` and so
+    /// on are added.
     pub endpoint: String,
+    /// How its server is believed, and believes us; as `https` does by itself if absent.
+    #[serde(default)]
+    pub tls: Option<ClientTlsConfig>,
+    /// What is shown to the destination; nothing if absent. Read apart.
+    #[serde(skip)]
+    pub auth: Option<CredentialsConfig>,
     /// How requests are written.
     #[serde(default)]
     pub encoding: Format,
@@ -52,6 +62,7 @@ pub struct OtlpHttp {
     format: Format,
     compression: Option<Encoding>,
     headers: HeaderMap,
+    authorization: Authorization,
     workers: Workers,
 }
 
@@ -60,11 +71,17 @@ impl OtlpHttp {
     ///
     /// # Errors
     /// A sentence, where the endpoint or a header cannot be read.
-    pub fn new(config: &OtlpHttpConfig, workers: Workers) -> Result<Self, String> {
-        let target = Target::parse(&config.endpoint, 80)?;
+    pub fn new(
+        config: &OtlpHttpConfig,
+        workers: Workers,
+        whose: (&str, &Register),
+    ) -> Result<Self, String> {
+        let tls = config.tls.as_ref();
+        let dialler = Dialler::new((&config.endpoint, 80), tls, Alpn::Http1, whose)?;
         let mut headers = outgoing::headers(&config.headers)?;
         let compression = config.compression.encoding();
-        let host = HeaderValue::from_str(&target.authority).map_err(|error| error.to_string())?;
+        let host =
+            HeaderValue::from_str(&dialler.target.authority).map_err(|error| error.to_string())?;
         headers.insert(header::HOST, host);
         headers.insert(
             header::CONTENT_TYPE,
@@ -78,13 +95,15 @@ impl OtlpHttp {
                 HeaderValue::from_static(encoding.name()),
             );
         }
-        let pool = Pool::new(target.clone(), config.max_connection_age);
+        let target = dialler.target.clone();
+        let pool = Pool::new(dialler, config.max_connection_age);
         Ok(Self {
             target,
             pool,
             format: config.encoding,
             compression,
             headers,
+            authorization: Authorization::open(config.auth.as_ref(), whose)?,
             workers,
         })
     }
@@ -94,13 +113,34 @@ impl OtlpHttp {
             Format::Protobuf => outgoing::encode(batch, self.compression, &self.workers).await?,
             Format::Json => outgoing::to_json(batch, self.compression, &self.workers).await?,
         };
-        let path = format!("{}{}", self.target.path, batch.signal.http_path());
+        let shown = self.authorization.shown().await?;
+        let mut outcome = self.send(batch.signal, message.clone(), &shown).await;
+        let other = self.authorization.instead(&outcome, shown.as_ref());
+        let other = other.await?;
+        if other.is_some() {
+            outcome = self.send(batch.signal, message, &other).await;
+        }
+        outcome.map_err(|setback| setback.failure(&self.headers, other.or(shown).as_ref()))
+    }
+
+    async fn send(
+        &self,
+        signal: Signal,
+        message: Chunks,
+        shown: &Option<HeaderValue>,
+    ) -> Result<Delivered, Setback> {
+        let path = format!("{}{}", self.target.path, signal.http_path());
         let mut request = Request::post(path)
             .body(Outgoing::plain(message))
             .map_err(|error| Failure::Permanent {
                 cause: error.to_string(),
             })?;
         *request.headers_mut() = self.headers.clone();
+        if let Some(shown) = shown {
+            request
+                .headers_mut()
+                .insert(header::AUTHORIZATION, shown.clone());
+        }
         let mut connection = self
             .pool
             .take()
@@ -123,19 +163,23 @@ impl OtlpHttp {
             }
             // It said yes; what else it meant to say is not worth sending everything again.
             (Err(_broken), Verdict::Delivered) => Vec::new(),
-            (Err(error), _) => return Err(outgoing::broken_answer(error.as_ref())),
+            (Err(error), _) => return Err(outgoing::broken_answer(error.as_ref()).into()),
         };
-        outgoing::judge(verdict, || {
+        let cause = || {
             let status = match format(&head.headers) {
                 Format::Protobuf => Status::decode(&answer),
                 Format::Json => Status::decode_json(&answer),
             };
             let said = status.map_or(String::new(), |status| status.message);
-            cause(head.status, &head.headers, &said)
-        })?;
+            in_words(head.status, &head.headers, &said)
+        };
+        if head.status == StatusCode::UNAUTHORIZED {
+            return Err(Setback::Unauthenticated { cause: cause() });
+        }
+        outgoing::judge(verdict, cause)?;
         Ok(outgoing::delivered(&match format(&head.headers) {
             Format::Protobuf => answer,
-            Format::Json => response::from_json(batch.signal, &answer),
+            Format::Json => response::from_json(signal, &answer),
         }))
     }
 }
@@ -148,7 +192,7 @@ impl Exporter for OtlpHttp {
 
 /// A refusal in words. Redirects are not followed, since many turn a POST into a GET; whoever
 /// reads this has to change the endpoint.
-fn cause(status: http::StatusCode, headers: &HeaderMap, said: &str) -> String {
+fn in_words(status: StatusCode, headers: &HeaderMap, said: &str) -> String {
     let place = headers.get(header::LOCATION);
     match place.and_then(|place| place.to_str().ok()) {
         Some(place) if status.is_redirection() => {

@@ -4,13 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderMap;
 use serde::Deserialize;
 use tokio::time::Instant;
 
+use super::Intake;
 use super::tenants::{Charge, Named};
+use crate::auth::Identity;
 use crate::batch::Priority;
 use crate::budget::{Budget, Reservation};
 use crate::net::compression::Encoding;
+use crate::otlp::walk::BadValue;
 use crate::otlp::{Format, Signal};
 use crate::telemetry::metrics::Refusal;
 
@@ -42,6 +46,8 @@ pub struct Accepted {
     pub items: u64,
     /// Items that were refused because they themselves are bad.
     pub rejected: u64,
+    /// The same by what is bad in them, by `BadValue as usize`.
+    pub rejected_by: [u64; BadValue::ALL.len()],
     /// The uncompressed bytes of the request.
     pub bytes: usize,
     /// Why, for a person; empty if none were.
@@ -128,6 +134,25 @@ impl Refused {
                 ..
             } => Some(Refusal::FaultInjected),
             _ => None,
+        }
+    }
+}
+
+impl Intake {
+    /// Who sends a request with these headers, and waits for `timeout`; `identity` is what its
+    /// credentials say, where they were asked for.
+    pub fn caller(
+        &self,
+        headers: &HeaderMap,
+        identity: Option<&Identity>,
+        timeout: Option<Duration>,
+    ) -> Caller {
+        let tenants = self.door.tenants.as_ref();
+        let priorities = self.door.priorities.as_ref();
+        Caller {
+            deadline: self.deadline(timeout),
+            tenant: tenants.map(|tenants| tenants.of(headers, identity)),
+            priority: priorities.and_then(|priorities| priorities.named_in(headers)),
         }
     }
 }

@@ -10,11 +10,11 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::Instant;
 
 use super::corked::Corked;
-use super::dial::{Target, dial, replace_at};
+use super::dial::{Dialler, replace_at};
 
 /// One connection to one target, shared by all requests to it.
 pub struct Channel<B> {
-    target: Target,
+    dialler: Dialler,
     max_age: Duration,
     open: Mutex<Option<Open<B>>>,
     dialling: tokio::sync::Mutex<()>,
@@ -35,10 +35,10 @@ where
     B: Body<Data: Send, Error: std::error::Error + Send + Sync> + Send + Unpin + 'static,
 {
     /// A channel that is not open yet. A connection older than `max_age` is replaced.
-    pub fn new(target: Target, max_age: Duration) -> Self {
+    pub fn new(dialler: Dialler, max_age: Duration) -> Self {
         let dialling = tokio::sync::Mutex::new(());
         Self {
-            target,
+            dialler,
             max_age,
             open: Mutex::new(None),
             dialling,
@@ -54,7 +54,7 @@ where
         if let Some(sender) = self.current() {
             return Ok(sender);
         }
-        let stream = Corked::new(dial(&self.target).await?);
+        let stream = Corked::new(self.dialler.dial().await?);
         let (sender, connection) = Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .keep_alive_interval(PING_INTERVAL)

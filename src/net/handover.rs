@@ -29,9 +29,13 @@ use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 use super::inherited::{self, ACTIVATION, Sockets};
+use super::listen::Kept;
 
 /// Tells the new process which descriptors it has: the stream, then the sockets, as `3,4,5`.
 const VARIABLE: &str = "OTLPD_HANDOVER";
+
+/// Tells it which of the sockets have a file that it is to remove in the end, in the same way.
+const FILES: &str = "OTLPD_HANDOVER_FILES";
 
 /// How long a process that has said its last word may take to end.
 const LAST_BREATH: Duration = Duration::from_secs(1);
@@ -72,16 +76,18 @@ impl Successor {
     ///
     /// # Errors
     /// A sentence that names the program.
-    pub fn start(sockets: Vec<OwnedFd>) -> Result<Self, String> {
+    pub fn start(sockets: Vec<Kept>) -> Result<Self, String> {
         let program = program();
         let failed = |error: &io::Error| format!("cannot start {}: {error}", program.display());
         Self::spawn(&program, sockets).map_err(|error| failed(&error))
     }
 
-    fn spawn(program: &PathBuf, sockets: Vec<OwnedFd>) -> io::Result<Self> {
+    fn spawn(program: &PathBuf, sockets: Vec<Kept>) -> io::Result<Self> {
         let (ours, theirs) = StdStream::pair()?;
+        let with_files = sockets.iter().filter(|kept| kept.file.is_some());
+        let files = numbers(with_files.map(|kept| &kept.socket));
         let mut passed = vec![OwnedFd::from(theirs)];
-        passed.extend(sockets);
+        passed.extend(sockets.into_iter().map(|kept| kept.socket));
         for descriptor in &passed {
             // No other program is started meanwhile.
             SockRef::from(descriptor).set_cloexec(false)?;
@@ -91,7 +97,8 @@ impl Successor {
         for name in ACTIVATION {
             command.env_remove(name);
         }
-        command.env(VARIABLE, numbers(&passed));
+        command.env(VARIABLE, numbers(passed.iter()));
+        command.env(FILES, files);
         let process = command.spawn()?;
         drop(passed);
         ours.set_nonblocking(true)?;
@@ -180,8 +187,8 @@ fn own_file() -> PathBuf {
         .map_or_else(|| file.clone(), PathBuf::from)
 }
 
-fn numbers(descriptors: &[OwnedFd]) -> OsString {
-    let numbers = descriptors.iter().map(|fd| fd.as_raw_fd().to_string());
+fn numbers<'a>(descriptors: impl Iterator<Item = &'a OwnedFd>) -> OsString {
+    let numbers = descriptors.map(|fd| fd.as_raw_fd().to_string());
     numbers.collect::<Vec<_>>().join(",").into()
 }
 
@@ -220,7 +227,13 @@ impl Predecessor {
             .pop()
             .ok_or_else(|| failed("it is empty".to_owned()))?;
         let stream = StdStream::from(stream);
-        Ok(Some((Self { stream }, Sockets::kept(sockets))))
+        let files = std::env::var(FILES).unwrap_or_default();
+        let sockets = sockets.into_iter().map(|socket| {
+            let number = socket.as_raw_fd().to_string();
+            let is_ours = files.split(',').any(|file| file == number);
+            (socket, is_ours)
+        });
+        Ok(Some((Self { stream }, Sockets::given(sockets))))
     }
 
     /// Says that this process cannot take over. Nobody is told who is not there any more.

@@ -1,11 +1,15 @@
 //! Listening sockets that were open before this process was: from a service manager (socket
 //! activation, `sd_listen_fds(3)`) or from the process that this one is to replace.
 
+use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::path::{Path, PathBuf};
 
 use socket2::{SockRef, Socket};
+
+use super::listen::Kept;
 
 /// The first descriptor that a service manager passes.
 const FIRST: RawFd = 3;
@@ -22,6 +26,46 @@ struct Inherited {
     socket: OwnedFd,
     /// What the service manager calls it; empty if it has no name of its own.
     name: String,
+    /// Whether otlpd made it, and not a service manager.
+    is_ours: bool,
+}
+
+/// Where a socket is wanted.
+#[derive(Clone, Copy)]
+pub(super) enum Place<'a> {
+    /// At one of these addresses.
+    Tcp(&'a [SocketAddr]),
+    /// At this path.
+    Unix(&'a Path),
+}
+
+/// Where a socket listens.
+#[derive(Debug, PartialEq, Eq)]
+enum At {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+impl At {
+    fn is_of_the_kind_of(&self, place: Place<'_>) -> bool {
+        matches!(self, Self::Unix(_)) == matches!(place, Place::Unix(_))
+    }
+}
+
+impl fmt::Display for At {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// A socket that was taken.
+pub(super) struct Taken {
+    pub(super) socket: OwnedFd,
+    /// Whether otlpd made it: a file that belongs to it is then otlpd's to remove.
+    pub(super) is_ours: bool,
 }
 
 impl Sockets {
@@ -48,30 +92,48 @@ impl Sockets {
     }
 
     /// Those that another process of ours handed over or kept.
-    pub(crate) fn kept(sockets: Vec<OwnedFd>) -> Self {
-        let unnamed = |socket| Inherited {
+    pub(crate) fn kept(sockets: Vec<Kept>) -> Self {
+        let pairs = sockets.into_iter();
+        Self::given(pairs.map(|kept| (kept.socket, kept.file.is_some())))
+    }
+
+    /// Sockets, and of each whether its file is otlpd's to remove, if it has one.
+    pub(super) fn given(sockets: impl Iterator<Item = (OwnedFd, bool)>) -> Self {
+        let unnamed = |(socket, is_ours)| Inherited {
             socket,
             name: String::new(),
+            is_ours,
         };
-        Self(sockets.into_iter().map(unnamed).collect())
+        Self(sockets.map(unnamed).collect())
     }
 
     fn push(&mut self, socket: OwnedFd, name: &str) {
         let name = name.to_owned();
-        self.0.push(Inherited { socket, name });
+        let is_ours = false;
+        self.0.push(Inherited {
+            socket,
+            name,
+            is_ours,
+        });
     }
 
-    /// The socket for the endpoint that the configuration calls `key`, which is at one of these
-    /// addresses: the one that has the key as its name, else one that listens there.
-    pub(super) fn take(&mut self, key: &str, addresses: &[SocketAddr]) -> Option<OwnedFd> {
-        let named = |inherited: &Inherited| inherited.name == key && inherited.listens().is_ok();
+    /// The socket for the endpoint that the configuration calls `key`, which is at this place: the
+    /// one that has the key as its name, else one that listens there.
+    pub(super) fn take(&mut self, key: &str, place: Place<'_>) -> Option<Taken> {
+        let named = |inherited: &Inherited| {
+            let listens = inherited.listens();
+            inherited.name == key && listens.is_ok_and(|at| at.is_of_the_kind_of(place))
+        };
         let there = |inherited: &Inherited| {
             let listens = inherited.listens();
-            listens.is_ok_and(|at| addresses.iter().any(|wanted| inherited.serves(at, *wanted)))
+            listens.is_ok_and(|at| inherited.serves(&at, place))
         };
         let index = self.0.iter().position(named);
         let index = index.or_else(|| self.0.iter().position(there))?;
-        Some(self.0.remove(index).socket)
+        let Inherited {
+            socket, is_ours, ..
+        } = self.0.remove(index);
+        Some(Taken { socket, is_ours })
     }
 
     /// Says which were not taken, and closes them.
@@ -87,7 +149,8 @@ impl Sockets {
                 ),
                 Err(problem) => tracing::warn!(
                     name,
-                    "an inherited descriptor is not used: {problem}; pass listening TCP sockets only"
+                    "an inherited descriptor is not used: {problem}; pass sockets that listen on \
+                     TCP or at a path only"
                 ),
             }
         }
@@ -96,19 +159,31 @@ impl Sockets {
 
 impl Inherited {
     /// Where it listens; the error is a sentence.
-    fn listens(&self) -> Result<SocketAddr, String> {
+    fn listens(&self) -> Result<At, String> {
         let socket = SockRef::from(&self.socket);
         if !socket.is_listener().unwrap_or(false) {
             return Err("it is not a socket that listens".to_owned());
         }
         let address = socket.local_addr().map_err(|error| error.to_string())?;
-        let address = address.as_socket();
-        address.ok_or_else(|| "it is not a TCP socket".to_owned())
+        let tcp = address.as_socket().map(At::Tcp);
+        let unix = || address.as_pathname().map(|path| At::Unix(path.to_owned()));
+        tcp.or_else(unix)
+            .ok_or_else(|| "it is neither a TCP socket nor one with a path".to_owned())
     }
 
-    /// Whether a socket that listens `at` an address takes what is sent to the other. One on all
-    /// addresses of IPv6 takes those of IPv4 as well, unless it is told not to.
-    fn serves(&self, at: SocketAddr, wanted: SocketAddr) -> bool {
+    /// Whether a socket that listens `at` an address takes what is sent to this place.
+    fn serves(&self, at: &At, place: Place<'_>) -> bool {
+        match (at, place) {
+            (At::Tcp(at), Place::Tcp(wanted)) => {
+                wanted.iter().any(|wanted| self.serves_tcp(*at, *wanted))
+            }
+            (At::Unix(at), Place::Unix(wanted)) => at == wanted,
+            (At::Tcp(_), Place::Unix(_)) | (At::Unix(_), Place::Tcp(_)) => false,
+        }
+    }
+
+    /// One on all addresses of IPv6 takes those of IPv4 as well, unless it is told not to.
+    fn serves_tcp(&self, at: SocketAddr, wanted: SocketAddr) -> bool {
         let all_v4 = matches!(wanted.ip(), IpAddr::V4(ip) if ip.is_unspecified());
         let both = |ip: IpAddr| ip.is_ipv6() && ip.is_unspecified();
         at == wanted
@@ -121,11 +196,11 @@ impl Inherited {
 
 /// Makes an inherited socket ours: it does not block, and no program that we start has it unless
 /// it is meant to.
-pub(super) fn prepare(socket: OwnedFd) -> io::Result<std::net::TcpListener> {
+pub(super) fn prepare(socket: OwnedFd) -> io::Result<Socket> {
     let socket = Socket::from(socket);
     socket.set_cloexec(true)?;
     socket.set_nonblocking(true)?;
-    Ok(socket.into())
+    Ok(socket)
 }
 
 /// How many descriptors were passed to the process `own_id`.
@@ -195,15 +270,19 @@ mod tests {
     #[test]
     fn a_socket_is_taken_by_its_address_and_only_once() {
         let (socket, address) = listener("127.0.0.1:0");
-        let mut sockets = Sockets::kept(vec![socket]);
+        let mut sockets = Sockets::given([(socket, true)].into_iter());
         let other = "127.0.0.1:1".parse().unwrap();
-        assert!(sockets.take("admin", &[other]).is_none());
+        assert!(sockets.take("admin", Place::Tcp(&[other])).is_none());
         assert!(
             sockets
-                .take("receivers.apps.grpc", &[other, address])
+                .take("receivers.apps.grpc", Place::Tcp(&[other, address]))
                 .is_some()
         );
-        assert!(sockets.take("receivers.apps.grpc", &[address]).is_none());
+        assert!(
+            sockets
+                .take("receivers.apps.grpc", Place::Tcp(&[address]))
+                .is_none()
+        );
     }
 
     #[test]
@@ -213,7 +292,10 @@ mod tests {
         let mut sockets = Sockets::default();
         sockets.push(first, "unknown");
         sockets.push(second, "receivers.apps.http");
-        let taken = sockets.take("receivers.apps.http", &[address]).unwrap();
+        let taken = sockets
+            .take("receivers.apps.http", Place::Tcp(&[address]))
+            .unwrap()
+            .socket;
         let taken = SockRef::from(&taken).local_addr().unwrap();
         assert_eq!(taken.as_socket(), Some(elsewhere));
         assert_eq!(sockets.0.len(), 1);
@@ -226,10 +308,38 @@ mod tests {
             return;
         };
         let port = both.local_addr().unwrap().port();
-        let mut sockets = Sockets::kept(vec![both.into()]);
+        let mut sockets = Sockets::given([(both.into(), true)].into_iter());
         let v4 = |ip: [u8; 4]| SocketAddr::from((ip, port));
-        assert!(sockets.take("admin", &[v4([127, 0, 0, 1])]).is_none());
-        assert!(sockets.take("admin", &[v4([0, 0, 0, 0])]).is_some());
+        assert!(
+            sockets
+                .take("admin", Place::Tcp(&[v4([127, 0, 0, 1])]))
+                .is_none()
+        );
+        assert!(
+            sockets
+                .take("admin", Place::Tcp(&[v4([0, 0, 0, 0])]))
+                .is_some()
+        );
+    }
+
+    #[test]
+    fn a_socket_at_a_path_is_taken_by_its_path() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("otlp.sock");
+        let socket = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let (tcp, address) = listener("127.0.0.1:0");
+        let mut sockets = Sockets::default();
+        // Its name does not make a socket one of another kind.
+        sockets.push(tcp, "receivers.apps.grpc");
+        sockets.push(socket.into(), "unknown");
+        let key = "receivers.apps.grpc";
+        assert!(
+            sockets
+                .take(key, Place::Unix(Path::new("/other")))
+                .is_none()
+        );
+        assert!(!sockets.take(key, Place::Unix(&path)).unwrap().is_ours);
+        assert!(sockets.take(key, Place::Tcp(&[address])).is_some());
     }
 
     #[test]
@@ -238,7 +348,7 @@ mod tests {
         let address = udp.local_addr().unwrap();
         let mut sockets = Sockets::default();
         sockets.push(udp.into(), "admin");
-        assert!(sockets.take("admin", &[address]).is_none());
+        assert!(sockets.take("admin", Place::Tcp(&[address])).is_none());
         let problem = sockets.0[0].listens().unwrap_err();
         assert_eq!(problem, "it is not a socket that listens");
     }

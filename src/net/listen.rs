@@ -1,17 +1,28 @@
-//! TCP listeners, and an accept loop that nothing ends.
+//! Listeners on TCP and unix sockets, and an accept loop that nothing ends.
 
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
-use tokio::net::{TcpListener, TcpStream, lookup_host};
-use tokio::time::{Instant, sleep};
+use tokio::net::{TcpListener, UnixListener, lookup_host};
+use tokio::time::sleep;
 use tracing::warn;
 
-use super::inherited::{self, Sockets};
+use super::accepted::{Accepted, Front};
+use super::dial::unix_path;
+use super::failures::Failures;
+use super::inherited::{self, Place, Sockets};
+use super::peer::PeerAddress;
+use super::stream;
+use super::tls::Server;
+
+mod unix;
+
+pub use unix::{SocketFile, SocketMode};
 
 /// Connections that the kernel holds while we are busy. It takes no more than
 /// `net.core.somaxconn`.
@@ -25,16 +36,22 @@ const PROBES: TcpKeepalive = TcpKeepalive::new()
     .with_time(Duration::from_secs(60))
     .with_interval(Duration::from_secs(15))
     .with_retries(4);
-/// How often such a failure is logged.
-const LOG_EVERY: Duration = Duration::from_secs(10);
 
 /// A bound socket.
 #[derive(Debug)]
 pub struct Listener {
-    tcp: TcpListener,
+    bound: Bound,
     /// What in the config it belongs to.
     owner: String,
     failures: Failures,
+    front: Arc<Front>,
+}
+
+#[derive(Debug)]
+enum Bound {
+    Tcp(TcpListener),
+    /// With the file, where it is ours to remove.
+    Unix(UnixListener, Option<SocketFile>),
 }
 
 /// Why there is no listener.
@@ -53,6 +70,9 @@ impl fmt::Display for ListenError {
             source,
         } = self;
         write!(f, "cannot listen on {endpoint} ({owner}): ")?;
+        if unix_path(endpoint).is_some() {
+            return f.write_str(&unix::explain(source));
+        }
         match source.kind() {
             io::ErrorKind::AddrInUse => f.write_str(
                 "the address is in use: another process listens there; stop it or choose \
@@ -80,30 +100,37 @@ impl std::error::Error for ListenError {
 }
 
 impl Listener {
-    /// Listens on `HOST:PORT`. A name is looked up, and its first address that can be bound is
-    /// taken, IPv4 before IPv6. `owner` is what the config calls it, for errors and logs.
+    /// Listens on `HOST:PORT` or `unix:PATH`. A name is looked up, and its first address that can
+    /// be bound is taken, IPv4 before IPv6. `owner` is what the config calls it, for errors and
+    /// logs.
     ///
     /// # Errors
     /// The endpoint cannot be read, looked up or bound; see [`ListenError`].
     pub async fn bind(endpoint: &str, owner: &str) -> Result<Self, ListenError> {
-        Self::open(endpoint, owner, &mut Sockets::default()).await
+        Self::open(endpoint, owner, None, &mut Sockets::default()).await
     }
 
     /// The same, but a socket that was inherited for this endpoint is used instead: clients have
-    /// found it open all the time.
+    /// found it open all the time. `mode` is who may connect to a unix socket.
     ///
     /// # Errors
     /// As for [`Listener::bind`].
     pub async fn open(
         endpoint: &str,
         owner: &str,
+        mode: Option<SocketMode>,
         sockets: &mut Sockets,
     ) -> Result<Self, ListenError> {
-        match open(endpoint, owner, sockets).await {
-            Ok(tcp) => Ok(Self {
-                tcp,
+        let opened = match unix_path(endpoint) {
+            Some(path) => unix::open(&path, owner, mode, sockets),
+            None => open(endpoint, owner, sockets).await.map(Bound::Tcp),
+        };
+        match opened {
+            Ok(bound) => Ok(Self {
+                bound,
                 owner: owner.to_owned(),
                 failures: Failures::default(),
+                front: Arc::new(Front::new(owner)),
             }),
             Err(source) => Err(ListenError {
                 endpoint: endpoint.to_owned(),
@@ -113,33 +140,91 @@ impl Listener {
         }
     }
 
+    /// The same, greeting its clients by TLS.
+    #[must_use]
+    pub fn with_tls(self, tls: Option<Server>) -> Self {
+        let front = Arc::new(Front::new(&self.owner).with_tls(tls));
+        Self { front, ..self }
+    }
+
     /// Where it listens; with port 0 in the endpoint, the port that it was given.
     ///
     /// # Errors
-    /// The kernel's.
+    /// The kernel's; or it is a unix socket, which has no such address.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.tcp.local_addr()
+        match &self.bound {
+            Bound::Tcp(tcp) => tcp.local_addr(),
+            Bound::Unix(..) => Err(io::ErrorKind::Unsupported.into()),
+        }
     }
 
     /// A second descriptor of the same socket: as long as it is open, clients are not refused.
     ///
     /// # Errors
     /// No descriptor is free.
-    pub fn duplicate(&self) -> io::Result<OwnedFd> {
-        self.tcp.as_fd().try_clone_to_owned()
+    pub fn duplicate(&self) -> io::Result<Kept> {
+        let (socket, file) = match &self.bound {
+            Bound::Tcp(tcp) => (tcp.as_fd(), None),
+            Bound::Unix(unix, file) => (unix.as_fd(), file.clone()),
+        };
+        Ok(Kept {
+            socket: socket.try_clone_to_owned()?,
+            file,
+        })
     }
 
     /// The next connection, with Nagle's algorithm switched off, and with the kernel looking
     /// after peers that went away without a word. Whatever fails is tried again:
     /// at once where a connection was lost before we came to it, else after a pause, with a log
     /// line now and then. Dropping the future loses no connection.
-    pub async fn accept(&mut self) -> (TcpStream, SocketAddr) {
-        let tcp = &self.tcp;
-        let (stream, peer) = accept_with(|| tcp.accept(), &mut self.failures, &self.owner).await;
-        // Fails only on a connection that is gone already, as the first read will tell.
-        stream.set_nodelay(true).ok();
-        SockRef::from(&stream).set_tcp_keepalive(&PROBES).ok();
-        (stream, peer)
+    pub async fn accept(&mut self) -> Accepted {
+        let (bound, front) = (&self.bound, &self.front);
+        let accept = || async {
+            Ok(match bound {
+                Bound::Tcp(tcp) => {
+                    let (stream, peer) = tcp.accept().await?;
+                    // Fails only on a connection that is gone already, as the first read will tell.
+                    stream.set_nodelay(true).ok();
+                    SockRef::from(&stream).set_tcp_keepalive(&PROBES).ok();
+                    (stream::Socket::Tcp(stream), PeerAddress::Tcp(peer))
+                }
+                Bound::Unix(unix, _) => {
+                    let (stream, _unnamed) = unix.accept().await?;
+                    (stream::Socket::Unix(stream), PeerAddress::Unix)
+                }
+            })
+        };
+        let (socket, address) = accept_with(accept, &self.failures, &self.owner).await;
+        Accepted::new(socket, address, Arc::clone(front))
+    }
+}
+
+/// A second descriptor of a listening socket.
+#[derive(Debug)]
+pub struct Kept {
+    /// The descriptor.
+    pub socket: OwnedFd,
+    /// The file that is to be removed when nobody listens any more.
+    pub file: Option<SocketFile>,
+}
+
+impl Kept {
+    /// A third one.
+    ///
+    /// # Errors
+    /// No descriptor is free.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self {
+            socket: self.socket.try_clone()?,
+            file: self.file.clone(),
+        })
+    }
+
+    /// Nobody listens here any more.
+    pub fn close(self) {
+        if let Some(file) = self.file {
+            file.remove();
+        }
     }
 }
 
@@ -152,8 +237,8 @@ async fn open(endpoint: &str, owner: &str, sockets: &mut Sockets) -> io::Result<
     }
     let mut addresses: Vec<SocketAddr> = lookup_host(endpoint).await?.collect();
     addresses.sort_by_key(SocketAddr::is_ipv6);
-    if let Some(socket) = sockets.take(owner, &addresses) {
-        let listener = TcpListener::from_std(inherited::prepare(socket)?)?;
+    if let Some(socket) = sockets.take(owner, Place::Tcp(&addresses)) {
+        let listener = TcpListener::from_std(inherited::prepare(socket.socket)?.into())?;
         let address = listener.local_addr()?;
         tracing::info!("{owner}: listening on {address}, a socket that was inherited");
         return Ok(listener);
@@ -181,28 +266,9 @@ fn bind_to(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-/// Failures to accept since the last log line.
-#[derive(Debug, Default)]
-struct Failures {
-    count: u64,
-    logged: Option<Instant>,
-}
-
-impl Failures {
-    /// How many failures the log line stands for that is due now, if one is.
-    fn count_one(&mut self, now: Instant) -> Option<u64> {
-        self.count += 1;
-        if self.logged.is_some_and(|logged| now < logged + LOG_EVERY) {
-            return None;
-        }
-        self.logged = Some(now);
-        Some(std::mem::take(&mut self.count))
-    }
-}
-
 async fn accept_with<T, F: Future<Output = io::Result<T>>>(
     mut accept: impl FnMut() -> F,
-    failures: &mut Failures,
+    failures: &Failures,
     owner: &str,
 ) -> T {
     loop {
@@ -213,7 +279,7 @@ async fn accept_with<T, F: Future<Output = io::Result<T>>>(
         if is_of_one_connection(&error) {
             continue;
         }
-        if let Some(count) = failures.count_one(Instant::now()) {
+        if let Some(count) = failures.count_one() {
             warn!(owner, %error, count, "cannot accept connections; trying on");
         }
         sleep(PAUSE).await;
@@ -235,8 +301,11 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+    use tokio::time::Instant;
 
     use super::*;
+    use crate::net::stream::Stream;
 
     async fn sentence(endpoint: &str) -> String {
         let error = Listener::bind(endpoint, "receivers.apps.grpc").await;
@@ -248,9 +317,14 @@ mod tests {
         let mut listener = Listener::bind("127.0.0.1:0", "test").await.unwrap();
         let address = listener.local_addr().unwrap();
         let mut client = TcpStream::connect(address).await.unwrap();
-        let (mut stream, peer) = listener.accept().await;
-        assert_eq!(peer, client.local_addr().unwrap());
-        assert!(stream.nodelay().unwrap());
+        let (mut stream, peer) = listener.accept().await.greet().await.unwrap();
+        let called_from = client.local_addr().unwrap();
+        assert_eq!(peer.address, PeerAddress::Tcp(called_from));
+        assert!(peer.certificates.is_none());
+        let Stream::Plain { socket, .. } = &stream else {
+            panic!("{stream:?}");
+        };
+        assert!(matches!(socket, stream::Socket::Tcp(tcp) if tcp.nodelay().unwrap()));
         client.write_all(b"ping").await.unwrap();
         let mut read = [0; 4];
         stream.read_exact(&mut read).await.unwrap();
@@ -326,7 +400,7 @@ mod tests {
         let mut listener = Listener::bind("127.0.0.1:0", "test").await.unwrap();
         let address = listener.local_addr().unwrap();
         let mut client = TcpStream::connect(address).await.unwrap();
-        let (stream, _) = listener.accept().await;
+        let stream = listener.accept().await.greet().await;
         // The side that closes first keeps the port in TIME_WAIT.
         drop((stream, listener));
         assert_eq!(client.read(&mut [0]).await.unwrap(), 0);
@@ -339,7 +413,7 @@ mod tests {
         const EMFILE: i32 = 24;
         let started = Instant::now();
         let mut left = 250;
-        let mut failures = Failures::default();
+        let failures = Failures::default();
         let accept = || {
             std::future::ready(match left {
                 0 => Ok("connection"),
@@ -349,10 +423,7 @@ mod tests {
                 }
             })
         };
-        assert_eq!(
-            accept_with(accept, &mut failures, "test").await,
-            "connection"
-        );
+        assert_eq!(accept_with(accept, &failures, "test").await, "connection");
         assert_eq!(started.elapsed(), 250 * PAUSE);
     }
 
@@ -370,21 +441,10 @@ mod tests {
                 None => Ok("connection"),
             })
         };
-        let mut failures = Failures::default();
-        assert_eq!(
-            accept_with(accept, &mut failures, "test").await,
-            "connection"
-        );
-        assert_eq!((started.elapsed(), failures.count), (Duration::ZERO, 0));
-    }
-
-    #[test]
-    fn a_log_line_stands_for_all_failures_since_the_one_before() {
-        let start = Instant::now();
-        let mut failures = Failures::default();
-        let lines: Vec<_> = (0..250)
-            .filter_map(|n| failures.count_one(start + n * PAUSE))
-            .collect();
-        assert_eq!(lines, [1, 100, 100]);
+        let failures = Failures::default();
+        assert_eq!(accept_with(accept, &failures, "test").await, "connection");
+        assert_eq!(started.elapsed(), Duration::ZERO);
+        // None was counted: the next is the first.
+        assert_eq!(failures.count_one(), Some(1));
     }
 }

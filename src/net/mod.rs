@@ -1,11 +1,18 @@
-//! What every connection needs: listening, serving, dialling, compression.
+//! What every connection needs: listening, serving, dialling, TLS, compression.
 
+pub mod accepted;
 pub mod channel;
 pub mod compression;
 pub mod corked;
 pub mod dial;
+mod failures;
+pub mod fetch;
 pub mod handover;
+mod heads;
 pub mod inherited;
 pub mod listen;
+pub mod peer;
 pub mod pool;
 pub mod serve;
+pub mod stream;
+pub mod tls;

@@ -11,12 +11,12 @@ use hyper::client::conn::http1::{SendRequest, handshake};
 use tokio::time::Instant;
 
 use super::corked::Corked;
-use super::dial::{Target, dial, replace_at};
+use super::dial::{Dialler, replace_at};
 
 /// Idle connections to one target. How many there can be is bounded by how many requests its
 /// owner makes at once.
 pub struct Pool<B> {
-    target: Target,
+    dialler: Dialler,
     max_age: Duration,
     idle: Mutex<Vec<Connection<B>>>,
 }
@@ -32,9 +32,9 @@ where
     B: Body<Data: Send, Error: std::error::Error + Send + Sync> + Send + 'static,
 {
     /// An empty pool. A connection older than `max_age` is not used again.
-    pub fn new(target: Target, max_age: Duration) -> Self {
+    pub fn new(dialler: Dialler, max_age: Duration) -> Self {
         Self {
-            target,
+            dialler,
             max_age,
             idle: Mutex::default(),
         }
@@ -47,7 +47,7 @@ where
                 return Ok(connection);
             }
         }
-        let stream = Corked::new(dial(&self.target).await?);
+        let stream = Corked::new(self.dialler.dial().await?);
         let (sender, connection) = handshake(stream).await.map_err(io::Error::other)?;
         // It ends with its handle; what went wrong on it, the request is told.
         tokio::spawn(async move { drop(connection.await) });

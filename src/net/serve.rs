@@ -1,9 +1,7 @@
 //! Serving: the accept loop, and the life of each connection from accept to goodbye.
 
-use std::fmt;
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::header::CONNECTION;
@@ -13,13 +11,16 @@ use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::TokioExecutor;
 use hyper_util::server::conn::auto::Builder;
-use tokio::net::TcpStream;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, sleep_until, timeout};
 
+use super::accepted::Accepted;
 use super::corked::Corked;
 use super::dial::replace_at;
+use super::heads::Contradiction;
 use super::listen::Listener;
+use super::peer::Peer;
+use super::stream::Stream;
 use crate::shutdown::Drain;
 
 /// The bounds of a listener.
@@ -30,6 +31,9 @@ pub struct Limits {
     pub max_connections: usize,
     /// The age at which a connection is asked to go; zero is never.
     pub max_age: Duration,
+    /// How long a connection may be without a request under way until it is asked to go; zero is
+    /// for ever.
+    pub max_idle: Duration,
     /// How long a connection may be open before its first request; it is asked to go then, too.
     pub patience: Duration,
     /// How long it may then take to finish what it began.
@@ -48,12 +52,21 @@ pub struct Traffic {
     leaving: AtomicBool,
     /// Told of each request from then on.
     spoke_again: Notify,
+    /// How many requests there have been.
+    requests: AtomicUsize,
+    /// Somebody waits for a place on the listener.
+    crowded: Arc<AtomicBool>,
 }
 
 /// A request that is under way until this is dropped.
 struct UnderWay(Arc<Traffic>);
 
 impl Traffic {
+    /// Whether somebody waits for a connection's place, so that who is slow had better go.
+    pub fn is_crowded(&self) -> bool {
+        self.crowded.load(Ordering::Relaxed)
+    }
+
     /// Answers a request, which is under way from this call on until it is answered, or until
     /// the answer is given up.
     pub fn during<F: Future>(
@@ -61,6 +74,7 @@ impl Traffic {
         answer: F,
     ) -> impl Future<Output = F::Output> + use<F> {
         self.spoke.store(true, Ordering::Relaxed);
+        self.requests.fetch_add(1, Ordering::Relaxed);
         self.under_way.fetch_add(1, Ordering::Relaxed);
         if self.leaving.load(Ordering::Relaxed) {
             self.spoke_again.notify_one();
@@ -87,6 +101,24 @@ impl Traffic {
 
     fn is_idle(&self) -> bool {
         self.under_way.load(Ordering::Relaxed) == 0
+    }
+
+    /// Waits until no request was under way for this long; for ever if it is zero. It is looked
+    /// for in quarters of that time.
+    async fn idle_for(&self, limit: Duration) {
+        if limit.is_zero() {
+            std::future::pending::<()>().await;
+        }
+        let (mut quarters, mut seen) = (0, 0);
+        while quarters < 4 {
+            sleep(limit / 4).await;
+            let requests = self.requests.load(Ordering::Relaxed);
+            quarters = match self.is_idle() && requests == seen {
+                true => quarters + 1,
+                false => 0,
+            };
+            seen = requests;
+        }
     }
 
     /// HTTP/1.1 has no goodbye: closing a connection that is idle races with a request that is on
@@ -125,13 +157,31 @@ const SHORT_GRACE: Duration = Duration::from_secs(1);
 /// its way would be lost with the connection. One that is alive answers HTTP/2's goodbye at once.
 const LONG_GRACE: Duration = Duration::from_secs(3);
 
-/// How long an idle HTTP/1.1 connection has for one more request when we stop.
+/// How long an idle HTTP/1.1 connection has for one more request when we stop, and a client for the
+/// rest of its handshake.
 const LAST_CHANCE: Duration = Duration::from_secs(2);
 
 /// The places for connections on one listener.
 struct Places {
     free: Arc<Semaphore>,
     wanted: Notify,
+    crowded: Arc<AtomicBool>,
+}
+
+/// Somebody waits until this is dropped.
+struct Crowd<'a>(&'a AtomicBool);
+
+impl<'a> Crowd<'a> {
+    fn new(crowded: &'a AtomicBool) -> Self {
+        crowded.store(true, Ordering::Relaxed);
+        Self(crowded)
+    }
+}
+
+impl Drop for Crowd<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
 }
 
 impl Places {
@@ -141,12 +191,20 @@ impl Places {
             return Some(place);
         }
         let mut place = std::pin::pin!(Arc::clone(&self.free).acquire_owned());
+        let _crowd = Crowd::new(&self.crowded);
         loop {
             self.wanted.notify_waiters();
             if let Ok(place) = timeout(SHORT_GRACE, place.as_mut()).await {
                 return place.ok();
             }
         }
+    }
+
+    /// Waits until the place of a connection is asked for whose client has not been greeted yet,
+    /// though there was time for it.
+    async fn asked_of_stranger(&self) {
+        sleep(SHORT_GRACE).await;
+        self.wanted.notified().await;
     }
 
     /// Waits until the place of this connection is asked for, and it can do without.
@@ -161,21 +219,24 @@ impl Places {
 }
 
 /// Accepts connections and serves them until the drain begins; then they finish what they
-/// began, until its deadline. `open` makes a connection's builder and service.
+/// began, until its deadline. `open` makes a connection's builder and service, once its client was
+/// greeted.
 pub async fn serve<S, B, F>(mut listener: Listener, limits: Limits, mut drain: Drain, open: F)
 where
     S: Service<Request<Incoming>, Response = Response<B>, Future: Send> + Send + 'static,
     S::Future: 'static,
     S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     B: Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
-    F: Fn(SocketAddr, Arc<Traffic>) -> (Builder<TokioExecutor>, S),
+    F: Fn(Peer, Arc<Traffic>) -> (Builder<TokioExecutor>, S) + Send + Sync + 'static,
 {
     let places = Arc::new(Places {
         free: Arc::new(Semaphore::new(limits.max_connections)),
         wanted: Notify::new(),
+        crowded: Arc::default(),
     });
+    let open = Arc::new(open);
     loop {
-        let (stream, peer) = tokio::select! {
+        let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             _ = drain.begun() => return,
         };
@@ -185,20 +246,58 @@ where
             place = places.take() => place,
             _ = drain.begun() => None,
         };
-        let traffic = Arc::<Traffic>::default();
-        let (builder, service) = open(peer, Arc::clone(&traffic));
-        let only_http2 = !builder.is_http1_available();
-        traffic.multiplexed.store(only_http2, Ordering::Relaxed);
         let stay = Stay {
             limits: limits.clone(),
-            traffic,
+            traffic: Arc::new(Traffic {
+                crowded: Arc::clone(&places.crowded),
+                ..Traffic::default()
+            }),
             places: Arc::clone(&places),
             drain: drain.clone(),
         };
+        let open = Arc::clone(&open);
         tokio::spawn(async move {
-            converse(stream, builder, service, stay).await;
+            receive(accepted, open, stay).await;
             drop(place);
         });
+    }
+}
+
+/// Greets a client, and serves it.
+async fn receive<S, B, F>(accepted: Accepted, open: Arc<F>, mut stay: Stay)
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Future: Send> + Send + 'static,
+    S::Future: 'static,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    B: Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
+    F: Fn(Peer, Arc<Traffic>) -> (Builder<TokioExecutor>, S),
+{
+    let (front, address) = (accepted.front(), accepted.address());
+    let given_up = async {
+        tokio::select! {
+            () = stay.places.asked_of_stranger() => {}
+            _ = stay.drain.begun() => tokio::select! {
+                () = sleep(LAST_CHANCE) => {}
+                () = stay.drain.over() => {}
+            },
+        }
+    };
+    let greeted = tokio::select! {
+        greeted = accepted.greet() => greeted,
+        () = given_up => return front.gave_up(address),
+    };
+    let Some((stream, peer)) = greeted else {
+        return;
+    };
+    let (builder, service) = open(peer, Arc::clone(&stay.traffic));
+    let only_http2 = !builder.is_http1_available();
+    stay.traffic
+        .multiplexed
+        .store(only_http2, Ordering::Relaxed);
+    if let Err(error) = converse(stream, builder, service, stay).await {
+        let error = error.as_ref();
+        tracing::debug!(%error, "connection ended");
+        front.complain_if_foreign(address, error);
     }
 }
 
@@ -210,7 +309,14 @@ struct Stay {
     drain: Drain,
 }
 
-async fn converse<S, B>(stream: TcpStream, builder: Builder<TokioExecutor>, service: S, stay: Stay)
+type Error = Box<dyn std::error::Error + Send + Sync>;
+
+async fn converse<S, B>(
+    stream: Stream,
+    builder: Builder<TokioExecutor>,
+    service: S,
+    stay: Stay,
+) -> Result<(), Error>
 where
     S: Service<Request<Incoming>, Response = Response<B>, Future: Send> + Send + 'static,
     S::Future: 'static,
@@ -223,8 +329,9 @@ where
         places,
         mut drain,
     } = stay;
-    let service = closing_when_asked(service, &traffic);
-    let connection = builder.serve_connection(Corked::new(stream), service);
+    let (stream, contradiction) = Corked::watched(stream);
+    let service = closing_when_asked(service, &traffic, contradiction);
+    let connection = builder.serve_connection(stream, service);
     tokio::pin!(connection);
     let old = replace_at(limits.max_age);
     let old_age = async {
@@ -234,16 +341,17 @@ where
         }
     };
     let (leaves_by, in_a_hurry) = tokio::select! {
-        ended = connection.as_mut() => return log(ended),
+        ended = connection.as_mut() => return ended,
         () = old_age => (Some(limits.grace), false),
         () = traffic.silence(limits.patience) => (Some(limits.grace), true),
+        () = traffic.idle_for(limits.max_idle) => (Some(limits.grace), false),
         () = places.asked_for(&traffic) => (Some(limits.grace), true),
         _ = drain.begun() => (None, false),
     };
     let rest = if in_a_hurry { SHORT_GRACE } else { LONG_GRACE };
     if !in_a_hurry {
         tokio::select! {
-            ended = connection.as_mut() => return log(ended),
+            ended = connection.as_mut() => return ended,
             () = traffic.last_request() => {}
             () = drain.over() => {}
         }
@@ -258,19 +366,26 @@ where
     tokio::select! {
         // What has come meanwhile goes first.
         biased;
-        ended = connection.as_mut() => log(ended),
+        ended = connection.as_mut() => return ended,
         // One with nothing to finish does not hear us, or does not want to.
         () = traffic.rest(rest) => {}
         () = grace => {}
         () = drain.over() => {}
     }
+    Ok(())
 }
 
-/// The same service; on a connection that is asked to go, answers of HTTP/1.1 say that they are
-/// the last.
+/// Marks a request over HTTP/1.1 that declares the length of its body in two ways. It is to be
+/// refused; its connection ends with the answer.
+#[derive(Clone, Copy, Debug)]
+pub struct TwoLengths;
+
+/// The same service; on a connection that is asked to go, and behind a request that contradicts
+/// itself, answers of HTTP/1.1 say that they are the last.
 fn closing_when_asked<S, B>(
     service: S,
     traffic: &Arc<Traffic>,
+    contradiction: Contradiction,
 ) -> impl Service<Request<Incoming>, Response = Response<B>, Error = S::Error, Future: Send> + use<S, B>
 where
     S: Service<Request<Incoming>, Response = Response<B>, Future: Send> + 'static,
@@ -278,7 +393,12 @@ where
     B: Body,
 {
     let traffic = Arc::clone(traffic);
-    service_fn(move |request: Request<Incoming>| {
+    let requests = AtomicU64::new(0);
+    service_fn(move |mut request: Request<Incoming>| {
+        let contradicts = contradiction.is(requests.fetch_add(1, Ordering::Relaxed));
+        if contradicts {
+            request.extensions_mut().insert(TwoLengths);
+        }
         let closes = (request.version() < Version::HTTP_2).then(|| Arc::clone(&traffic));
         if closes.is_none() {
             traffic.multiplexed.store(true, Ordering::Relaxed);
@@ -286,17 +406,12 @@ where
         let answer = service.call(request);
         async move {
             let mut answer = answer.await?;
-            if closes.is_some_and(|traffic| traffic.leaving.load(Ordering::Relaxed)) {
+            let leaves = closes.is_some_and(|traffic| traffic.leaving.load(Ordering::Relaxed));
+            if leaves || contradicts {
                 let close = HeaderValue::from_static("close");
                 answer.headers_mut().insert(CONNECTION, close);
             }
             Ok(answer)
         }
     })
-}
-
-fn log<E: fmt::Display>(ended: Result<(), E>) {
-    if let Err(error) = ended {
-        tracing::debug!(%error, "connection ended");
-    }
 }

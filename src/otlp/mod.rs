@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 pub mod attributes;
 pub mod editor;
+pub mod health;
 pub mod json;
 pub mod schema;
 pub mod split;
@@ -97,6 +98,12 @@ impl Signal {
                 "/opentelemetry.proto.collector.profiles.v1development.ProfilesService/Export"
             }
         }
+    }
+
+    /// The name of its gRPC service.
+    pub fn grpc_service(self) -> &'static str {
+        let path = self.grpc_path().trim_start_matches('/');
+        path.strip_suffix("/Export").unwrap_or(path)
     }
 
     /// The default HTTP path.

@@ -5,7 +5,7 @@
 use bytes::Bytes;
 
 use super::schema;
-use super::status::wire;
+use super::status::{shortened, wire};
 use super::{Signal, json};
 
 /// What an answer says of the items that were not taken.
@@ -25,9 +25,13 @@ pub const fn full_success() -> Bytes {
     Bytes::new()
 }
 
-/// The answer to a request of which some items were refused, and why. OTLP asks that it stays
-/// under 4 MiB; the message is ours, and short.
+/// The longest text of an answer, in bytes: OTLP asks that an answer stays under 4 MiB, and
+/// whoever reads this reads it in a log.
+const MAX_MESSAGE_BYTES: usize = 4 << 10;
+
+/// The answer to a request of which some items were refused, and why. A long message is shortened.
 pub fn partial_success(rejected: u64, message: &str) -> Bytes {
+    let message = &*shortened(message.to_owned(), MAX_MESSAGE_BYTES);
     let mut partial = Vec::with_capacity(message.len() + 16);
     wire::put_number(&mut partial, 1, rejected);
     wire::put_text(&mut partial, 2, message);
@@ -153,6 +157,15 @@ mod tests {
                 assert_eq!(read(&bytes), expected);
             }
         }
+    }
+
+    #[test]
+    fn a_long_message_is_shortened_between_two_characters() {
+        let answer = partial_success(1, &"\u{e4}".repeat(4 << 20));
+        assert!(answer.len() < MAX_MESSAGE_BYTES + 16);
+        let read = read(&answer);
+        assert_eq!(read.rejected, 1);
+        assert!(read.message.starts_with("\u{e4}\u{e4}") && read.message.ends_with("\u{e4}..."));
     }
 
     #[test]

@@ -50,13 +50,6 @@ pub enum Fault {
     },
 }
 
-impl Fault {
-    /// Whether only a value is wrong and the framing around it is whole.
-    pub const fn is_of_value(self) -> bool {
-        matches!(self, Self::Utf8 | Self::IdLength { .. })
-    }
-}
-
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -14,7 +14,7 @@ use crate::host::workers::Workers;
 use crate::intake::priority::Priorities;
 use crate::intake::{Accepted, Acknowledge, Gate, Onward, Refused, Request, jittered};
 use crate::net::compression;
-use crate::otlp::walk::Validation;
+use crate::otlp::walk::Rules;
 use crate::otlp::{Format, Signal, json};
 use crate::telemetry::ledger::Ledger;
 use crate::telemetry::metrics::Refusal;
@@ -23,8 +23,8 @@ use crate::telemetry::metrics::Refusal;
 pub struct Route {
     /// The pipelines that take each signal.
     pub pipelines: [Vec<Arc<Pipeline>>; Signal::ALL.len()],
-    /// How far the walk goes.
-    pub validation: Validation,
+    /// By what the walk judges.
+    pub rules: Rules,
     /// What a success answer means.
     pub acknowledge: Acknowledge,
     /// Pays for what inflates.
@@ -158,7 +158,7 @@ impl Route {
             .get(request.signal as usize)
             .map_or(&[][..], Vec::as_slice);
         let priorities = self.priorities.as_deref();
-        worker::prepare(request, budget, pipelines, self.validation, priorities)
+        worker::prepare(request, budget, pipelines, self.rules, priorities)
     }
 }
 

@@ -15,7 +15,7 @@ use crate::intake::priority::Priorities;
 use crate::intake::{Accepted, Refused, Request};
 use crate::net::compression::Encoding;
 use crate::otlp::Signal;
-use crate::otlp::walk::{self, Malformed, Validation};
+use crate::otlp::walk::{self, Malformed, Rules};
 
 /// Each pipeline with its batch, processed.
 pub type Branches = SmallVec<[(Arc<Pipeline>, Batch); 1]>;
@@ -77,7 +77,7 @@ pub fn prepare(
     mut request: Request,
     budget: &Budget,
     pipelines: &[Arc<Pipeline>],
-    validation: Validation,
+    rules: Rules,
     priorities: Option<&Priorities>,
 ) -> Result<Prepared, Refused> {
     let Unpacked {
@@ -91,7 +91,7 @@ pub fn prepare(
         caller,
         ..
     } = request;
-    let (plain, encoded, items, accepted) = check(signal, plain, encoded, validation)?;
+    let (plain, encoded, items, accepted) = check(signal, plain, encoded, rules)?;
     let accepted = Accepted {
         items,
         bytes,
@@ -148,19 +148,21 @@ fn check(
     signal: Signal,
     plain: Bytes,
     encoded: Option<(Encoding, Bytes)>,
-    validation: Validation,
+    rules: Rules,
 ) -> Result<Checked, Refused> {
-    let walked = walk::walk(signal, &plain, validation).map_err(invalid)?;
+    let walked = walk::walk(signal, &plain, rules).map_err(invalid)?;
     let Some(rejected) = walked.rejected else {
         return Ok((plain, encoded, walked.items, Accepted::default()));
     };
-    let rest = Bytes::from(walk::without_rejected(signal, &plain));
+    let mut rest = walk::without_rejected(signal, &plain, rules);
+    rest.shrink_to_fit();
     let accepted = Accepted {
         rejected: rejected.items,
-        message: rejected.first.to_string(),
+        rejected_by: rejected.by,
+        message: rejected.sentence(signal, walked.items),
         ..Accepted::default()
     };
-    Ok((rest, None, walked.items, accepted))
+    Ok((rest.into(), None, walked.items, accepted))
 }
 
 fn process(batch: &Batch, pipelines: &[Arc<Pipeline>]) -> Branches {
@@ -224,7 +226,7 @@ mod tests {
             caller: Caller::until(Instant::now()),
             charge: None,
         };
-        prepare(request, budget, pipelines, Validation::Full, None)
+        prepare(request, budget, pipelines, Rules::default(), None)
             .ok()
             .unwrap()
     }

@@ -2,6 +2,8 @@
 
 use serde::Deserialize;
 
+use crate::auth::AuthConfig;
+
 pub mod otlp;
 
 /// One receiver, by its `type`.
@@ -24,6 +26,13 @@ impl ReceiverConfig {
         match kind {
             "otlp" => Some(otlp::OtlpConfig::deserialize(table).map(Self::Otlp)),
             _ => None,
+        }
+    }
+
+    /// Says who is let in, which is read apart.
+    pub fn set_auth(&mut self, auth: AuthConfig) {
+        match self {
+            Self::Otlp(config) => config.auth = Some(auth),
         }
     }
 }

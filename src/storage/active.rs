@@ -5,6 +5,8 @@ use std::fs;
 use std::fs::File;
 use std::io;
 use std::io::IoSlice;
+use std::io::Seek;
+use std::io::SeekFrom;
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -24,9 +26,11 @@ use super::format;
 use super::format::Header;
 use super::format::RECORD_LEN;
 use super::format::RecordHead;
+use super::format::Role;
 use super::log::Append;
 use super::log::LogCore;
 use super::segment::Codec;
+use super::spare::Spares;
 use super::sync::create_folder;
 
 /// How many records go out in one write: a slice or three for each stay within what one system
@@ -42,8 +46,10 @@ pub(super) struct Active {
     pub(super) begin: u64,
     /// Where its last whole record ends.
     pub(super) end: u64,
-    /// What its file takes.
+    /// What its file takes, but for what is left there of an older one.
     pub(super) file_bytes: u64,
+    /// Where an older one's bytes end, if it is written over one.
+    old_end: u64,
     pub(super) codec: Codec,
     cipher: Option<Cipher>,
     tally: Tally,
@@ -55,10 +61,17 @@ pub(super) struct Active {
 pub(super) type Plan = (Vec<Append>, Vec<RecordHead>, bool);
 
 impl Active {
-    /// Creates the file, and the folder where it is not there (any more).
-    pub(super) fn begin(log: &LogCore, first: u64) -> Result<Self, StorageError> {
+    /// Takes an emptied file, or creates one, and the folder where it is not there (any more).
+    pub(super) fn begin(
+        log: &LogCore,
+        spares: &mut Spares,
+        first: u64,
+    ) -> Result<Self, StorageError> {
         let path = log.path_of(first);
-        let file = create(&path).map_err(|e| failed("create", &path, &e))?;
+        let (file, old_end) = match spares.take(log, &path) {
+            Some(taken) => taken,
+            None => (create(&path).map_err(|e| failed("create", &path, &e))?, 0),
+        };
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let salt = rand::random();
         let key = log.engine.keys.first().cloned().map(Arc::new);
@@ -74,6 +87,7 @@ impl Active {
                 .as_ref()
                 .map_or_else(String::new, |key| key.id.clone()),
             key_check: cipher.as_ref().map_or([0; 8], |cipher| cipher.check),
+            written_over: old_end > 0,
         };
         let (header, seed) = header.encode();
         codec.seed = seed;
@@ -83,6 +97,7 @@ impl Active {
             begin: header.len() as u64,
             end: header.len() as u64,
             file_bytes: 0,
+            old_end,
             codec,
             cipher,
             tally: Tally::default(),
@@ -102,7 +117,8 @@ impl Active {
 
     /// Whether it can be written on: it has its name, and ends where we left it.
     pub(super) fn is_sound(&self) -> bool {
-        let sound = |meta: fs::Metadata| meta.nlink() > 0 && meta.len() == self.file_bytes;
+        let len = self.file_bytes.max(self.old_end);
+        let sound = |meta: fs::Metadata| meta.nlink() > 0 && meta.len() == len;
         self.file.metadata().is_ok_and(sound)
     }
 
@@ -142,7 +158,7 @@ impl Active {
             weight: record.weight,
             head_len: len(record.head.len()),
             kind: record.kind,
-            footer: false,
+            role: Role::Record,
         };
         if let Some(cipher) = &self.cipher {
             cipher.seal(&head, record)?;
@@ -156,8 +172,8 @@ impl Active {
         Ok(head)
     }
 
-    /// Writes them, and the footer after them where that `seals` it. On an error the file may
-    /// have a part of them at its end.
+    /// Writes them, and the footer after them where that `seals` it; else a mark, where older
+    /// bytes follow. On an error the file may have a part of them at its end.
     pub(super) fn write(
         &mut self,
         heads: &[RecordHead],
@@ -169,8 +185,11 @@ impl Active {
             tally.add(&head.tally());
         }
         let next = self.first + tally.records;
-        let footer = if seals {
+        let end = self.end + (tally.bytes - self.tally.bytes);
+        let last = if seals {
             format::encode_footer(self.codec.seed, next, &tally)
+        } else if end < self.old_end {
+            format::encode_mark(self.codec.seed, next).to_vec()
         } else {
             Vec::new()
         };
@@ -182,13 +201,31 @@ impl Active {
             slices.push(IoSlice::new(&append.record.head));
             slices.extend(append.record.body.iter().map(|chunk| IoSlice::new(chunk)));
         }
-        slices.push(IoSlice::new(&footer));
-        write_all(&self.file, &mut slices)?;
+        slices.push(IoSlice::new(&last));
+        let file_bytes = end + last.len() as u64;
+        if seals && self.old_end > file_bytes {
+            // A footer is sought at the end of the file.
+            self.file.set_len(file_bytes)?;
+            self.old_end = file_bytes;
+        }
+        self.write_at_end(&mut slices)?;
         self.header = Vec::new();
-        self.end += tally.bytes - self.tally.bytes;
-        self.file_bytes = self.end + footer.len() as u64;
+        self.end = end;
+        self.file_bytes = file_bytes;
         self.tally = tally;
+        if self.old_end > 0 {
+            self.old_end = self.old_end.max(file_bytes);
+        }
         Ok(())
+    }
+
+    /// Writes where the records end: the header, if it is not there yet, at the beginning.
+    fn write_at_end(&self, slices: &mut [IoSlice<'_>]) -> io::Result<()> {
+        let mut file: &File = &self.file;
+        // The last write went on to the mark, or failed half-way.
+        let end = if self.header.is_empty() { self.end } else { 0 };
+        file.seek(SeekFrom::Start(end))?;
+        write_all(file, slices)
     }
 
     /// Takes away what a write that failed has left; the whole file, if there is nothing else.
@@ -209,7 +246,7 @@ impl Active {
 
 fn create(path: &Path) -> io::Result<File> {
     let mut options = File::options();
-    options.read(true).append(true).create_new(true);
+    options.read(true).write(true).create_new(true);
     match options.open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             if let Some(folder) = path.parent() {

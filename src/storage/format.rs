@@ -17,7 +17,11 @@ pub(super) const RUN_LEN: usize = 16;
 /// The longest key id, in bytes.
 pub(super) const MAX_KEY_ID: usize = 64;
 
-const FOOTER: u8 = 1;
+/// What stands before an older file's bytes, in a segment that is written over one.
+pub(super) const MARK_LEN: usize = RECORD_LEN;
+
+/// What is written over an emptied file has this in its header.
+const WRITTEN_OVER: u8 = 1;
 
 /// What the header of a segment says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +36,8 @@ pub(super) struct Header {
     pub(super) key_id: String,
     /// What the key makes of the salt: tells a wrong key from damage.
     pub(super) key_check: [u8; 8],
+    /// Whether it is written over an emptied segment, whose bytes may follow its own.
+    pub(super) written_over: bool,
 }
 
 /// Why a header was not understood.
@@ -55,7 +61,8 @@ impl Header {
         bytes.extend_from_slice(&VERSION.to_le_bytes());
         bytes.extend_from_slice(&u16::try_from(size).unwrap_or(u16::MAX).to_le_bytes());
         bytes.push(u8::from(!key_id.is_empty()));
-        bytes.extend_from_slice(&[u8::try_from(key_id.len()).unwrap_or(u8::MAX), 0, 0]);
+        let flags = if self.written_over { WRITTEN_OVER } else { 0 };
+        bytes.extend_from_slice(&[u8::try_from(key_id.len()).unwrap_or(u8::MAX), flags, 0]);
         bytes.extend_from_slice(&self.first.to_le_bytes());
         bytes.extend_from_slice(&self.created_ms.to_le_bytes());
         bytes.extend_from_slice(&self.salt);
@@ -93,6 +100,7 @@ impl Header {
             salt: array(fixed, 32),
             key_check: array(fixed, 48),
             key_id: String::from_utf8(key_id.to_vec()).map_err(|_| BadHeader::Damaged)?,
+            written_over: array::<1>(fixed, 14) == [WRITTEN_OVER],
         };
         Ok((header, size, seed))
     }
@@ -109,8 +117,17 @@ pub(super) struct RecordHead {
     pub(super) weight: u64,
     pub(super) head_len: u32,
     pub(super) kind: u8,
-    /// Whether it is the segment's footer instead.
-    pub(super) footer: bool,
+    pub(super) role: Role,
+}
+
+/// What stands behind a record's head, or in a record's place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    Record = 0,
+    /// The segment is complete.
+    Footer = 1,
+    /// Nothing more is written so far; what follows is older.
+    Mark = 2,
 }
 
 impl RecordHead {
@@ -127,11 +144,7 @@ impl RecordHead {
         put(&mut bytes, 8, &self.seq.to_le_bytes());
         put(&mut bytes, 16, &self.weight.to_le_bytes());
         put(&mut bytes, 24, &self.head_len.to_le_bytes());
-        put(
-            &mut bytes,
-            28,
-            &[self.kind, if self.footer { FOOTER } else { 0 }],
-        );
+        put(&mut bytes, 28, &[self.kind, self.role as u8]);
         bytes
     }
 
@@ -142,8 +155,14 @@ impl RecordHead {
 
     /// What `bytes` say, if they could be a record at all. Only the checksum says that they are.
     pub(super) fn decode(bytes: &[u8; RECORD_LEN]) -> Option<Self> {
-        let [kind, flags, 0, 0] = array(bytes, 28) else {
+        let [kind, role, 0, 0] = array(bytes, 28) else {
             return None;
+        };
+        let role = match role {
+            0 => Role::Record,
+            1 => Role::Footer,
+            2 => Role::Mark,
+            _ => return None,
         };
         let head = Self {
             len: u32::from_le_bytes(array(bytes, 0)),
@@ -152,10 +171,10 @@ impl RecordHead {
             weight: u64::from_le_bytes(array(bytes, 16)),
             head_len: u32::from_le_bytes(array(bytes, 24)),
             kind,
-            footer: flags == FOOTER,
+            role,
         };
         let payload = (head.len as usize).checked_sub(RECORD_LEN)?;
-        let plausible = flags <= FOOTER && kind < 8 && head.head_len as usize <= payload;
+        let plausible = kind < 8 && head.head_len as usize <= payload;
         plausible.then_some(head)
     }
 
@@ -185,7 +204,7 @@ pub(super) fn encode_footer(seed: u32, next: u64, tally: &Tally) -> Vec<u8> {
         weight: 0,
         head_len: u32::try_from(FOOTER_LEN - RECORD_LEN).unwrap_or(u32::MAX),
         kind: 0,
-        footer: true,
+        role: Role::Footer,
     };
     head.crc = checksum(head.checksum(seed), &[&payload]);
     let mut bytes = head.encode().to_vec();
@@ -193,11 +212,26 @@ pub(super) fn encode_footer(seed: u32, next: u64, tally: &Tally) -> Vec<u8> {
     bytes
 }
 
+/// The mark that the segment ends here for now, where its next record will be `next`.
+pub(super) fn encode_mark(seed: u32, next: u64) -> [u8; MARK_LEN] {
+    let mut head = RecordHead {
+        len: u32::try_from(MARK_LEN).unwrap_or(u32::MAX),
+        crc: 0,
+        seq: next,
+        weight: 0,
+        head_len: 0,
+        kind: 0,
+        role: Role::Mark,
+    };
+    head.crc = head.checksum(seed);
+    head.encode()
+}
+
 /// What a footer says: the sequence number after the segment's last, and its tally.
 pub(super) fn decode_footer(bytes: &[u8; FOOTER_LEN], seed: u32) -> Option<(u64, Tally)> {
     let (head, payload) = bytes.split_first_chunk()?;
     let head = RecordHead::decode(head)?;
-    let whole = head.footer && head.len as usize == FOOTER_LEN;
+    let whole = head.role == Role::Footer && head.len as usize == FOOTER_LEN;
     if !whole || checksum(head.checksum(seed), &[payload]) != head.crc {
         return None;
     }

@@ -81,7 +81,7 @@ pub struct Survey {
     pub unsettled: Tally,
     /// How many records are not found.
     pub missing: u64,
-    /// Bytes behind the last whole record of a segment that is not sealed.
+    /// Bytes of a write that was cut short, at the end of a segment that is not sealed.
     pub torn_bytes: u64,
     /// Where.
     pub damage: Vec<Damage>,
@@ -218,22 +218,27 @@ impl Segment {
     /// The file cannot be read.
     pub fn survey(&self) -> Result<Survey, StorageError> {
         let file = self.open_file()?;
-        self.survey_of(&file)
-            .map_err(|e| failed("read", &self.path, &e))
+        let survey = self.survey_of(&file);
+        let survey = survey.map_err(|e| failed("read", &self.path, &e))?;
+        if survey.damage.is_empty() || !self.is_gone() {
+            return Ok(survey);
+        }
+        Err(failed("read", &self.path, &io::ErrorKind::NotFound.into()))
+    }
+
+    /// Whether all of it was settled meanwhile: its file may be written over, then.
+    fn is_gone(&self) -> bool {
+        !self.path.exists()
     }
 
     fn survey_of(&self, source: impl Source) -> io::Result<Survey> {
         let found = survey(source, &self.ends)?;
         let damage = found.damage.iter().map(|offset| self.damage(*offset));
-        let torn_bytes = match self.sealed {
-            true => 0,
-            false => self.bytes.saturating_sub(found.end.0),
-        };
         Ok(Survey {
             records: found.whole,
             unsettled: found.waiting,
             missing: found.missing.len() as u64,
-            torn_bytes,
+            torn_bytes: found.torn_bytes,
             damage: damage.collect(),
         })
     }
@@ -346,7 +351,13 @@ impl Records<'_> {
         };
         self.scan.find_next()?;
         self.ended = self.scan.is_at_end();
-        let unfinished = self.ended && torn && !self.segment.sealed;
-        Ok((!unfinished).then(|| Err(self.segment.damage(offset))))
+        let segment = self.segment;
+        let torn = torn || segment.ends.header.written_over;
+        let unfinished = self.ended && torn && !segment.sealed;
+        if unfinished || segment.is_gone() {
+            self.ended = true;
+            return Ok(None);
+        }
+        Ok(Some(Err(segment.damage(offset))))
     }
 }

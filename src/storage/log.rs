@@ -55,6 +55,8 @@ pub(super) struct State {
     pub(super) waiting: Tally,
     pub(super) unsettled: Tally,
     pub(super) disk_bytes: u64,
+    /// What emptied files take beside it.
+    pub(super) spare_bytes: u64,
     /// For the writer thread.
     pub(super) inbox: Inbox,
     /// For the sync thread.
@@ -245,9 +247,10 @@ impl Log {
         lock(&self.0.state).unsettled
     }
 
-    /// The bytes of its files.
+    /// The bytes of its files, emptied ones that are kept for a while included.
     pub fn disk_bytes(&self) -> u64 {
-        lock(&self.0.state).disk_bytes
+        let state = lock(&self.0.state);
+        state.disk_bytes + state.spare_bytes
     }
 
     /// Settles the oldest segment's records that wait to be read, unread; what that were. For

@@ -8,12 +8,15 @@
 //! quarantine/LOG-NNNNNNNNNNNNNNNN.seg   damaged segments, for people: nothing here is read again
 //! LOG/NNNNNNNNNNNNNNNN.seg              segments, named after their first record's sequence
 //!                                       number in hexadecimal (LOG may be several folders deep)
+//! LOG/NNNNNNNNNNNNNNNN.spare            up to four emptied segments, to be written over
 //! LOG/settled                           which records of the segments that exist are settled
 //! ```
 //!
 //! **A segment** is a header, records, and a footer once it is sealed. It is only ever appended
-//! to, by the process that created it, and sealed when it has 4 MiB (or an eighth of the log's
-//! room, if that is less); the record that crosses that line is in it in full.
+//! to, by the process that began it, and sealed when it has 4 MiB (or an eighth of the log's
+//! room, if that is less); the record that crosses that line is in it in full. It may begin in the
+//! file of a segment that was settled, and got another name by that: then a mark stands behind its
+//! last record, for as long as older bytes follow; the footer is at the end of the file always.
 //!
 //! ```text
 //! header    0  8  "otlpdseg"
@@ -21,7 +24,8 @@
 //!          10  2  size of the header: 64 and the key id
 //!          12  1  encryption: 0 none, 1 AES-256-GCM
 //!          13  1  length of the key id, up to 64
-//!          14  2  0
+//!          14  1  1 if it is written over an emptied segment, else 0
+//!          15  1  0
 //!          16  8  sequence number of the first record
 //!          24  8  when it was begun, milliseconds since 1970
 //!          32 16  salt, random
@@ -35,11 +39,13 @@
 //!          16  8  weight
 //!          24  4  length of the head
 //!          28  1  kind, 0 to 7
-//!          29  1  0 record, 1 footer
+//!          29  1  0 record, 1 footer, 2 mark
 //!          30  2  0
 //!          32     head, body
 //! footer          a record of 112 bytes: its sequence number is the one after the last; its head
 //!                 is the number of records, their bytes, and their weights by kind, 8 bytes each
+//! mark            a record of 32 bytes: its sequence number is that of the next record, which will
+//!                 be written in its place
 //! ```
 //!
 //! CRC-32 is that of IEEE 802.3, as zlib has it. The seed binds records to their segment: bytes of
@@ -61,15 +67,18 @@
 //! damage; whoever raises the version keeps the reader of this one.
 //!
 //! # What a start does
-//! 1. Each segment's header and footer are read. A file that ends within its header is removed; one
-//!    whose header is damaged goes to the quarantine. A key that is missing, or has another secret,
-//!    is an error before anything is changed.
+//! 1. Emptied files are removed. Each segment's header and footer are read. A file that ends within
+//!    its header is removed, and so is one that has the header of an earlier segment than its name
+//!    says: the power failed before anything was written over it. One whose header is damaged goes
+//!    to the quarantine. A key that is missing, or has another secret, is an error before anything
+//!    is changed.
 //! 2. `settled` is read.
 //! 3. A segment with a footer and nothing settled is not read further; wholly settled, it is
 //!    removed. Any other is read in full: those without a footer (which a crash leaves, one for a
 //!    log), and those settled in part (what was in flight).
 //! 4. A record that the end of an unsealed file cuts short, or zeros there, is a torn write: cut
-//!    off. Anything else that is not a right record is damage: the file is copied to the
+//!    off; and so is whatever stands behind the last record of one that is written over, if no
+//!    mark follows it. Anything else that is not a right record is damage: the file is copied to the
 //!    quarantine, reading goes on at the next right record. What was read then gets its footer.
 //!
 //! Every later read checks the checksum as well. Damage found then puts the file into the
@@ -84,7 +93,7 @@
 //! | [`Fsync::Never`] | nothing that was acknowledged | what the kernel had not written (about 30 s) |
 //!
 //! What is repeated: a settlement is written within 5 ms, or with the next append if that comes
-//! before, and synced within `sync_interval` (never, with `Never`). A segment is unlinked only when
+//! before, and synced within `sync_interval` (never, with `Never`). A segment is given up only when
 //! all of it is settled and nothing more is written to it, its settlements need not be on disk for
 //! that. So a kill repeats what was in flight, and what was settled in its last 5 ms.
 
@@ -114,6 +123,7 @@ mod recovery;
 mod scan;
 mod segment;
 mod settle;
+mod spare;
 mod survey;
 mod sync;
 mod threads;

@@ -263,12 +263,14 @@ fn pass_damage(
     let (offset, seq) = (scan.offset, scan.seq);
     let doubted = scan.find_next()?;
     let mut state = lock(&log.state);
-    let Some(segment) = state.segments.get_mut(&first) else {
-        return Ok(());
-    };
     if scan.is_at_end() {
         scan.seq = task.next;
     }
+    let Some(segment) = state.segments.get_mut(&first) else {
+        // All of it was settled meanwhile, and its file is written over.
+        scan.skip_to_end(task.next);
+        return Ok(());
+    };
     segment.skip(index_in(first, doubted)..index_in(first, scan.seq));
     segment.cursor = Cursor {
         index: index_in(first, scan.seq),

@@ -26,6 +26,7 @@ use super::log::lock;
 use super::reader;
 use super::segment::Segment;
 use super::settle;
+use super::spare;
 use super::survey::Ends;
 use super::survey::index_of;
 use super::survey::note_settled;
@@ -84,6 +85,7 @@ pub(super) fn open(
 fn read_ends(log: &LogCore, recovery: &mut Recovery) -> Result<BTreeMap<u64, Ends>, StorageError> {
     let folder = &log.folder;
     create_folder(folder).map_err(|e| failed("create the directory", folder, &e))?;
+    spare::remove_all(folder)?;
     let mut found = BTreeMap::new();
     let mut next = 0;
     for (first, path) in segments_in(folder)? {
@@ -176,7 +178,7 @@ fn read_all(log: &LogCore, ends: Ends, recovery: &mut Recovery) -> Result<Segmen
         }
         None => {
             let (end, next) = survey.end;
-            recovery.torn_bytes += ends.size.saturating_sub(end);
+            recovery.torn_bytes += survey.torn_bytes;
             let footer = format::encode_footer(ends.seed, next, &survey.whole);
             seal(&file, &ends.path, end, &footer);
             (end, next)

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use super::format;
 use super::format::RECORD_LEN;
 use super::format::RecordHead;
+use super::format::Role;
 
 /// How much is read at once; larger records are read for themselves.
 const WINDOW_BYTES: usize = 64 << 10;
@@ -113,7 +114,11 @@ impl<S: Source> Scan<S> {
             return Ok(Found::Torn);
         };
         Ok(match RecordHead::decode(bytes) {
-            Some(head) if head.seq == self.seq && !head.footer => {
+            Some(head) if head.seq == self.seq && self.is_mark(&head) => {
+                self.end = self.offset;
+                Found::End
+            }
+            Some(head) if head.seq == self.seq && head.role == Role::Record => {
                 if self.offset + u64::from(head.len) > self.end {
                     Found::Torn
                 } else {
@@ -124,6 +129,13 @@ impl<S: Source> Scan<S> {
             None if bytes.iter().all(|byte| *byte == 0) => Found::Torn,
             _ => Found::Damaged,
         })
+    }
+
+    /// Whether older bytes follow. Where records end, and nothing was written behind them.
+    fn is_mark(&self, head: &RecordHead) -> bool {
+        head.role == Role::Mark
+            && head.len as usize == RECORD_LEN
+            && head.checksum(self.seed) == head.crc
     }
 
     /// Has the next record's head in the window.
@@ -183,8 +195,8 @@ impl<S: Source> Scan<S> {
         self.seq += 1;
     }
 
-    /// Goes on at the next whole record behind damage, or at the end: the sequence number of the
-    /// first record that this may have passed over.
+    /// Goes on at the next whole record behind damage (or at the mark behind the last one), or at
+    /// the end: the sequence number of the first record that this may have passed over.
     pub(super) fn find_next(&mut self) -> io::Result<u64> {
         let (begin, doubted) = self.sure;
         let left = usize::try_from(self.end - begin).unwrap_or(usize::MAX);
@@ -196,7 +208,7 @@ impl<S: Source> Scan<S> {
             let near = head.seq > doubted && head.seq - doubted <= left as u64;
             let payload = rest.get(at + RECORD_LEN..at + head.len as usize)?;
             let right = near
-                && !head.footer
+                && head.role != Role::Footer
                 && format::checksum(head.checksum(self.seed), &[payload]) == head.crc;
             right.then_some((at as u64, head))
         });
@@ -204,11 +216,19 @@ impl<S: Source> Scan<S> {
             Some((at, head)) => {
                 self.offset = begin + at;
                 self.seq = head.seq;
-                self.sure = (self.offset + u64::from(head.len), head.seq + 1);
+                if head.role == Role::Record {
+                    self.sure = (self.offset + u64::from(head.len), head.seq + 1);
+                }
             }
             None => self.offset = self.end,
         }
         Ok(doubted)
+    }
+
+    /// Leaves what follows unread, up to the record `next`, which is not there.
+    pub(super) fn skip_to_end(&mut self, next: u64) {
+        self.offset = self.end;
+        self.seq = next;
     }
 
     /// Whether it stands behind all that there is.

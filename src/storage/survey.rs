@@ -61,8 +61,12 @@ impl Ends {
             Ok(header) => header,
             Err(bad) => return Ok(Err(bad)),
         };
-        if first_in_name(path).is_some_and(|first| first != header.first) {
-            return Ok(Err(BadHeader::Damaged));
+        match first_in_name(path) {
+            // An emptied file that got this name, and nothing else of what was written to it,
+            // before the power went.
+            Some(first) if first > header.first => return Ok(Err(BadHeader::Short)),
+            Some(first) if first < header.first => return Ok(Err(BadHeader::Damaged)),
+            _ => {}
         }
         let begin = begin as u64;
         let mut footer = [0; FOOTER_LEN];
@@ -188,6 +192,8 @@ pub(super) struct Survey {
     pub(super) whole: Tally,
     /// Where the last whole record ends, and the sequence number of what follows it.
     pub(super) end: (u64, u64),
+    /// Bytes behind that of a write that was cut short.
+    pub(super) torn_bytes: u64,
     /// The records that were not found.
     pub(super) missing: Vec<u32>,
     /// The places where something else stands than what was written.
@@ -230,7 +236,9 @@ pub(super) fn survey(source: impl Source, ends: &Ends) -> io::Result<Survey> {
             survey.missing.extend(from..to);
         }
         // The end of an unsealed segment may be a write that was cut short.
-        if !(last && torn && next.is_none()) {
+        if last && next.is_none() && (torn || ends.header.written_over) {
+            survey.torn_bytes = ends.size - survey.end.0;
+        } else {
             survey.damage.push(offset);
         }
         if last {

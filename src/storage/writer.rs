@@ -19,6 +19,7 @@ use super::log::State;
 use super::log::lock;
 use super::segment::Segment;
 use super::settle::SettledFile;
+use super::spare::Spares;
 use super::sync::Ack;
 use super::sync::Group;
 
@@ -30,6 +31,8 @@ pub(super) struct Writing {
     /// The next record's sequence number.
     pub(super) next_seq: u64,
     pub(super) settled: SettledFile,
+    /// Emptied files, to be written over.
+    spares: Spares,
 }
 
 /// The thread.
@@ -60,7 +63,7 @@ fn serve(log: &Arc<LogCore>) {
     if !inbox.appends.is_empty() {
         append(log, &mut writing, inbox.appends, &mut touched);
     }
-    let removed = remove_done(log, touched);
+    let removed = remove_done(log, &mut writing.spares, touched);
     let settled: Vec<(u64, u32)> = inbox
         .settled
         .into_iter()
@@ -94,7 +97,12 @@ fn append_some(
 ) -> Result<(), StorageError> {
     let mut active = take_active(log, writing, touched)?;
     let (group, heads, seals) = active.plan(left, log.segment_bytes);
-    if let Err(error) = active.write(&heads, &group, seals) {
+    let mut written = active.write(&heads, &group, seals);
+    if written.is_err() && writing.spares.clear(log) {
+        // The disk may be full of nothing but these.
+        written = active.write(&heads, &group, seals);
+    }
+    if let Err(error) = written {
         let error = failed("write", &log.path_of(active.first), &error);
         for append in group {
             drop(append.done.send(Err(error.clone())));
@@ -141,7 +149,7 @@ fn take_active(
         }
         abandon(log, active, touched);
     }
-    let active = Active::begin(log, writing.next_seq)?;
+    let active = Active::begin(log, &mut writing.spares, writing.next_seq)?;
     let mut state = lock(&log.state);
     state.unsynced.folder = true;
     // What was written into a folder that vanished is known to nobody but us.
@@ -218,8 +226,8 @@ fn register(
     acks
 }
 
-/// Unlinks those of the segments that are sealed and settled: which.
-fn remove_done(log: &LogCore, touched: Vec<u64>) -> Vec<u64> {
+/// Takes those of the segments that are sealed and settled from the disk: which.
+fn remove_done(log: &LogCore, spares: &mut Spares, touched: Vec<u64>) -> Vec<u64> {
     let mut removed = Vec::new();
     for first in touched {
         let mut state = lock(&log.state);
@@ -229,7 +237,9 @@ fn remove_done(log: &LogCore, touched: Vec<u64>) -> Vec<u64> {
             state.readable.remove(&first);
             state.disk_bytes -= segment.as_ref().map_or(0, |segment| segment.file_bytes);
             drop(state);
-            unlink(log, first);
+            if let Some(segment) = &segment {
+                told(log, first, spares.keep(log, segment));
+            }
             // Its room is given back only now.
             drop(segment);
             removed.push(first);
@@ -239,19 +249,25 @@ fn remove_done(log: &LogCore, touched: Vec<u64>) -> Vec<u64> {
 }
 
 pub(super) fn unlink(log: &LogCore, first: u64) {
-    let path = log.path_of(first);
-    match fs::remove_file(&path) {
+    told(log, first, fs::remove_file(log.path_of(first)));
+}
+
+/// Tells of a file that could not be removed.
+fn told(log: &LogCore, first: u64, removed: io::Result<()>) {
+    match removed {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            let error = failed("remove", &path, &error);
+            let error = failed("remove", &log.path_of(first), &error);
             tracing::warn!(log = %log.name, "{error}; its records are delivered again after a restart");
         }
         _ => {}
     }
 }
 
-/// Removes the active segment where all of it is settled and nobody writes.
-fn tidy(log: &LogCore, writing: &mut Writing) {
+/// Removes the active segment where all of it is settled and nobody writes; and where there is
+/// none since the last time, what was kept to write the next one over.
+fn tidy(log: &Arc<LogCore>, writing: &mut Writing) {
     let Some(active) = writing.active.take() else {
+        writing.spares.clear(log);
         if lock(&log.state).segments.is_empty() {
             writing.settled.clear();
         }
@@ -270,7 +286,8 @@ fn tidy(log: &LogCore, writing: &mut Writing) {
     drop(state);
     let first = active.first;
     drop(active);
-    remove_done(log, vec![first]);
+    remove_done(log, &mut writing.spares, vec![first]);
+    log.engine.syncs.stir(log, log.engine.sync_interval);
 }
 
 /// The last of a log: what is in its inbox, then a footer. Its files are closed.
@@ -279,6 +296,7 @@ fn finish(log: &Arc<LogCore>) {
     serve(log);
     let mut writing = lock(&log.writing);
     tidy(log, &mut writing);
+    writing.spares.clear(log);
     writing.settled = SettledFile::default();
     let Some(mut active) = writing.active.take() else {
         return;

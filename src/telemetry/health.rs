@@ -1,11 +1,12 @@
 //! Whether clients should send to us, and what stands against it.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::lanes::{Breaker, LaneSnapshot};
+use super::lanes::{Breaker, LaneSnapshot, Lanes};
 
 /// Where the process is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -60,6 +61,22 @@ impl Health {
     /// Whether clients should send to us now.
     pub fn readiness(&self, lanes: &[LaneSnapshot]) -> Readiness {
         readiness(self.state(), lanes)
+    }
+}
+
+/// Tells at any time whether clients should send to us.
+#[derive(Clone, Debug)]
+pub struct Ready {
+    /// The life of the process.
+    pub health: Arc<Health>,
+    /// Where what clients send would go.
+    pub lanes: Arc<Lanes>,
+}
+
+impl Ready {
+    /// Whether they should now, as `/readyz` says it.
+    pub fn now(&self) -> bool {
+        self.health.readiness(&self.lanes.snapshots()).ready
     }
 }
 

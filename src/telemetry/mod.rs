@@ -1,5 +1,6 @@
 //! What otlpd says of itself: the ledger, the lanes' state, health, metrics, and its log.
 
+pub mod denials;
 pub mod health;
 pub mod lanes;
 pub mod ledger;

@@ -29,6 +29,9 @@ install_python() {
     python3 -m venv --clear "$out/python"
     "$out/python/bin/pip" install --quiet --disable-pip-version-check \
         --requirement "$here/python/requirements.txt"
+    # Another collector, which not every machine can have.
+    "$out/python/bin/pip" install --quiet --disable-pip-version-check --no-deps --only-binary :all: \
+        rotel==0.0.1a15 || echo "python: SKIPPED, there is no package for this machine: rotel" >&2
 }
 
 install_javascript() {
@@ -36,6 +39,10 @@ install_javascript() {
     cp "$here/javascript/package.json" "$here/javascript/package-lock.json" "$out/javascript"
     cd "$out/javascript"
     npm ci --silent --no-audit --no-fund --ignore-scripts
+    # Node looks for packages beside the file that asks.
+    cp "$here/javascript/browser.js" .
+    node_modules/.bin/esbuild browser.js --bundle --platform=browser --log-level=error \
+        --outfile=page.js
 }
 
 install_go() {

@@ -39,25 +39,40 @@ impl Daemon {
 
     /// Like [`Daemon::start`], by a command that `prepare` has changed.
     pub(crate) fn start_by(sections: &str, prepare: impl Fn(&mut Command)) -> Self {
+        let config = |[grpc, http, admin]: [u16; 3]| {
+            format!(
+                "[admin]\nendpoint = \"127.0.0.1:{admin}\"\n\
+                 [receivers.apps]\ntype = \"otlp\"\n\
+                 grpc = {{ endpoint = \"127.0.0.1:{grpc}\" }}\n\
+                 http = {{ endpoint = \"127.0.0.1:{http}\" }}\n{sections}"
+            )
+        };
+        Self::start_on(&config, &prepare)
+    }
+
+    /// Starts a daemon on the whole configuration that is made of the ports of `grpc`, `http` and
+    /// `admin`; the last one answers without TLS.
+    pub(crate) fn start_whole(config: impl Fn([u16; 3]) -> String) -> Self {
+        Self::start_on(&config, &|_| {})
+    }
+
+    fn start_on(config: &impl Fn([u16; 3]) -> String, prepare: &impl Fn(&mut Command)) -> Self {
         // Between choosing a port and listening on it another process may take it.
         for _ in 0..10 {
-            if let Some(daemon) = Self::try_start(sections, &prepare) {
+            if let Some(daemon) = Self::try_start(config, prepare) {
                 return daemon;
             }
         }
         panic!("no free ports were found");
     }
 
-    fn try_start(sections: &str, prepare: &impl Fn(&mut Command)) -> Option<Self> {
+    fn try_start(
+        config: &impl Fn([u16; 3]) -> String,
+        prepare: &impl Fn(&mut Command),
+    ) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let ports = [free_port(), free_port(), free_port()];
-        let [grpc, http, admin] = ports;
-        let config = format!(
-            "[admin]\nendpoint = \"127.0.0.1:{admin}\"\n\
-             [receivers.apps]\ntype = \"otlp\"\n\
-             grpc = {{ endpoint = \"127.0.0.1:{grpc}\" }}\n\
-             http = {{ endpoint = \"127.0.0.1:{http}\" }}\n{sections}"
-        );
+        let config = config(ports);
         let file = folder.path().join("otlpd.toml");
         fs::write(&file, config).unwrap();
         let log = fs::File::create(folder.path().join("log")).unwrap();
@@ -135,6 +150,11 @@ impl Daemon {
     /// Everything that it has logged so far.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap()
+    }
+
+    /// The file of its configuration.
+    pub(crate) fn config(&self) -> std::path::PathBuf {
+        self.folder.path().join("otlpd.toml")
     }
 
     /// The process id.

@@ -32,6 +32,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) grpc: &'a str,
     /// The same of its `http` table.
     pub(crate) http: &'a str,
+    /// More keys of the receiver, a line each.
+    pub(crate) receiver: &'a str,
     /// All sections but `[admin]` and the receiver `apps`.
     pub(crate) sections: &'a str,
 }
@@ -53,6 +55,7 @@ impl Default for Setup<'_> {
         Self {
             grpc: "",
             http: "",
+            receiver: "",
             sections: DISCARD,
         }
     }
@@ -83,8 +86,8 @@ impl Daemon {
         let [grpc, http, admin] = free_addresses();
         let config = format!(
             "[admin]\nendpoint = \"{admin}\"\n[receivers.apps]\ntype = \"otlp\"\n\
-             grpc = {{ endpoint = \"{grpc}\"{} }}\nhttp = {{ endpoint = \"{http}\"{} }}\n{}",
-            setup.grpc, setup.http, setup.sections
+             grpc = {{ endpoint = \"{grpc}\"{} }}\nhttp = {{ endpoint = \"{http}\"{} }}\n{}\n{}",
+            setup.grpc, setup.http, setup.receiver, setup.sections
         );
         let file = folder.path().join("otlpd.toml");
         fs::write(&file, config).unwrap();
@@ -165,6 +168,11 @@ impl Daemon {
         status.unwrap().code()
     }
 
+    /// What the admin side answers.
+    pub(crate) fn ask(&self, path: &str) -> (u16, String) {
+        self.try_ask(path).unwrap()
+    }
+
     fn try_ask(&self, path: &str) -> Option<(u16, String)> {
         let mut stream = TcpStream::connect(self.admin).ok()?;
         write!(
@@ -215,6 +223,13 @@ pub(crate) fn gzip(plain: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(plain).unwrap();
     encoder.finish().unwrap()
+}
+
+pub(crate) fn gunzip(packed: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::new();
+    let mut members = flate2::read::MultiGzDecoder::new(packed);
+    members.read_to_end(&mut plain).unwrap();
+    plain
 }
 
 /// So many MiB of zeros, compressed, and what the end says of their length in bytes. Its checksum
@@ -330,10 +345,13 @@ impl Answer {
         lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
     }
 
-    /// The body, which must be a `google.rpc.Status` in protobuf.
+    /// The body, which must be a `google.rpc.Status` in the format that is said.
     pub(crate) fn status(&self) -> Status {
-        assert_eq!(self.header("content-type"), Some("application/x-protobuf"));
-        Status::decode(&self.body).unwrap()
+        match self.header("content-type") {
+            Some("application/x-protobuf") => Status::decode(&self.body).unwrap(),
+            Some("application/json") => Status::decode_json(&self.body).unwrap(),
+            other => panic!("{other:?}"),
+        }
     }
 }
 

@@ -63,12 +63,12 @@ pub(crate) fn has_compiler() -> bool {
 }
 
 /// Where `tests/sdks/install.sh` puts it.
-fn python() -> PathBuf {
+pub(crate) fn python() -> PathBuf {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
     target.join("sdks/python/bin/python")
 }
 
 /// A line for whoever reads the output of `cargo test`, which hides what passing tests print.
-fn say(line: &str) {
+pub(crate) fn say(line: &str) {
     writeln!(std::io::stderr(), "{line}").unwrap();
 }

@@ -28,13 +28,38 @@ pub(crate) const COUNT: usize = 1000;
 pub(crate) struct Language {
     pub(crate) name: &'static str,
     tools: &'static [&'static str],
+    /// The signals that its SDK can send as JSON.
+    json: &'static [&'static str],
     client: fn(&Path) -> Command,
+}
+
+const SIGNALS: [&str; 3] = ["traces", "metrics", "logs"];
+
+impl Language {
+    /// Every way in which its client sends something of this signal.
+    fn ways(&self, signal: &str) -> Vec<String> {
+        let json: &[&str] = match self.json.contains(&signal) {
+            true => &["json"],
+            false => &[],
+        };
+        let protocols = ["grpc", "http"].iter().chain(json);
+        protocols
+            .flat_map(|protocol| ["none", "gzip"].map(|pack| format!("{protocol}/{pack}")))
+            .collect()
+    }
+}
+
+/// What all of these send of a signal.
+pub(crate) fn sent(languages: &[&Language], signal: &str) -> usize {
+    let ways = languages.iter().map(|language| language.ways(signal).len());
+    COUNT * ways.sum::<usize>()
 }
 
 const LANGUAGES: [Language; 5] = [
     Language {
         name: "python",
         tools: &["python3"],
+        json: &SIGNALS,
         client: |sdks| {
             let mut client = Command::new(sdks.join("python/bin/python"));
             client.arg(source("python/send.py"));
@@ -44,6 +69,7 @@ const LANGUAGES: [Language; 5] = [
     Language {
         name: "javascript",
         tools: &["node", "npm"],
+        json: &SIGNALS,
         client: |sdks| {
             let mut client = Command::new("node");
             client.env("NODE_PATH", sdks.join("javascript/node_modules"));
@@ -54,11 +80,13 @@ const LANGUAGES: [Language; 5] = [
     Language {
         name: "go",
         tools: &["go"],
+        json: &["traces"],
         client: |sdks| Command::new(sdks.join("go/send")),
     },
     Language {
         name: "java",
         tools: &["java", "javac", "mvn"],
+        json: &[],
         client: |sdks| {
             let mut client = Command::new("java");
             let path = format!("{0}/classes:{0}/lib/*", sdks.join("java").display());
@@ -69,6 +97,7 @@ const LANGUAGES: [Language; 5] = [
     Language {
         name: "rust",
         tools: &["cargo"],
+        json: &SIGNALS,
         client: |sdks| Command::new(sdks.join("rust/debug/send")),
     },
 ];
@@ -220,8 +249,8 @@ impl Drop for Sink {
 pub(crate) fn expected(languages: &[&Language], protocols: &[&str]) -> Vec<Count> {
     let mut expected = Vec::new();
     for language in languages {
-        for way in ["grpc/none", "grpc/gzip", "http/none", "http/gzip"] {
-            for signal in ["traces", "metrics", "logs"] {
+        for signal in SIGNALS {
+            for way in language.ways(signal) {
                 for protocol in protocols {
                     expected.push(Count {
                         service: format!("{}/{way}", language.name),
@@ -247,21 +276,45 @@ pub(crate) struct Clients {
 
 impl Clients {
     /// Waits until all are set up, and then lets them begin.
-    /// `addresses` are those for gRPC and for HTTP. Where the time to spread the items over is
+    /// `addresses` are those for gRPC and for HTTP, without TLS unless they say so. Where the time to spread the items over is
     /// given, in seconds, the clients send five times a second.
     pub(crate) fn start(
         languages: &[&Language],
         addresses: &[String; 2],
         seconds: Option<u64>,
     ) -> Self {
+        let environment = seconds.into_iter().flat_map(|_| {
+            ["OTEL_BSP_SCHEDULE_DELAY", "OTEL_BLRP_SCHEDULE_DELAY"].map(|name| (name, "200".into()))
+        });
+        let seconds = seconds.map(|seconds| seconds.to_string());
+        Self::start_with(
+            languages,
+            addresses,
+            seconds,
+            &environment.collect::<Vec<_>>(),
+        )
+    }
+
+    /// The same with environment variables, by which SDKs are configured.
+    pub(crate) fn start_with(
+        languages: &[&Language],
+        addresses: &[String; 2],
+        seconds: Option<String>,
+        environment: &[(&str, String)],
+    ) -> Self {
         let said = tempfile::tempdir().unwrap();
+        let urls = addresses
+            .each_ref()
+            .map(|address| match address.contains("://") {
+                true => address.clone(),
+                false => format!("http://{address}"),
+            });
         let start = |language: &&Language| {
             let client = (language.client)(&sdks())
-                .args(addresses)
+                .args(&urls)
                 .arg(COUNT.to_string())
-                .args(seconds.map(|seconds| seconds.to_string()))
-                .envs(seconds.map(|_| ("OTEL_BSP_SCHEDULE_DELAY", "200")))
-                .envs(seconds.map(|_| ("OTEL_BLRP_SCHEDULE_DELAY", "200")))
+                .args(&seconds)
+                .envs(environment.iter().map(|(name, value)| (*name, value)))
                 .stdin(Stdio::piped())
                 .stdout(Stdio::piped())
                 .stderr(File::create(said.path().join(language.name)).unwrap())

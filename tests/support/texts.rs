@@ -96,8 +96,16 @@ const PROFILE: [&str; 2] = [
     "}]}]}]}",
 ];
 
+/// A signal, what stands around its fields, fields with `$` for a value, and the values.
+type Group = (
+    Signal,
+    [&'static str; 2],
+    &'static [&'static str],
+    &'static [&'static str],
+);
+
 /// Fields of every kind of value, one text for each of the values.
-const FIELDS: &[(Signal, [&str; 2], &[&str], &[&str])] = &[
+const FIELDS: &[Group] = &[
     // Ids: J1 to J5.
     (
         Signal::Traces,

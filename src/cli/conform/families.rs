@@ -107,6 +107,21 @@ mod tests {
     }
 
     #[test]
+    fn no_number_is_left_out() {
+        for (letter, last) in [('G', 34), ('H', 57), ('T', 11)] {
+            for number in 1..=last {
+                let id = format!("{letter}{number}");
+                let mut families = families().into_iter();
+                let family = families.find(|family| family.letter == letter).unwrap();
+                assert!(
+                    family.checks.iter().any(|check| check.line.id == id),
+                    "{id}"
+                );
+            }
+        }
+    }
+
+    #[test]
     fn every_line_has_an_id_of_its_own_family_and_fits_its_column() {
         let mut seen = HashSet::new();
         for family in families() {

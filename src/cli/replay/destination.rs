@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::tally::Outcome;
 use crate::batch::{Batch, Chunks, Context};
+use crate::cli::tls::TlsArgs;
 use crate::component::{Delivered, Exporter, Failure};
 use crate::delivery::backoff::Backoff;
 use crate::delivery::config::RetryConfig;
@@ -21,15 +22,18 @@ use crate::exporters::otlp_http::OtlpHttpConfig;
 use crate::exporters::{self, ExporterConfig};
 use crate::host::signals::StopSignals;
 use crate::host::workers::Workers;
+use crate::net::tls::Register;
 use crate::otlp::Format;
 use crate::units::parse_duration;
 
 /// How requests travel, and how hard it is tried.
 #[derive(Args, Debug)]
 pub(super) struct DestinationArgs {
-    /// Where the requests go: http://HOST:PORT
+    /// Where the requests go: http://HOST:PORT or https://HOST:PORT
     #[arg(long, value_name = "ENDPOINT", required_unless_present = "dry_run")]
     to: Option<String>,
+    #[command(flatten)]
+    tls: TlsArgs,
     /// How they travel
     #[arg(long, value_enum, default_value = "grpc")]
     protocol: Protocol,
@@ -92,13 +96,17 @@ impl DestinationArgs {
         let max_connection_age = Duration::from_secs(300);
         let config = match self.protocol {
             Protocol::Grpc => ExporterConfig::OtlpGrpc(OtlpGrpcConfig {
+                auth: None,
                 endpoint,
+                tls: self.tls.config(),
                 compression,
                 headers,
                 max_connection_age,
             }),
             Protocol::Http => ExporterConfig::OtlpHttp(OtlpHttpConfig {
+                auth: None,
                 endpoint,
+                tls: self.tls.config(),
                 encoding: Format::Protobuf,
                 compression,
                 headers,
@@ -106,7 +114,7 @@ impl DestinationArgs {
             }),
         };
         let exporter = config
-            .build(&Workers::new(1))
+            .build(&Workers::new(1), ("--to", &Register::default()))
             .map_err(|problem| format!("--to: {problem}"))?;
         Ok(Destination {
             exporter,

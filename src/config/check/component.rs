@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::Site;
 use super::endpoint::{self, Form};
+use super::{Site, cors, shared, tls};
 use crate::config::problem::Findings;
 use crate::config::tree::Node;
 use crate::delivery::config::{
@@ -12,7 +12,7 @@ use crate::delivery::config::{
 };
 use crate::exporters::ExporterConfig;
 use crate::receivers::ReceiverConfig;
-use crate::receivers::otlp::OtlpConfig;
+use crate::receivers::otlp::{KeepaliveConfig, OtlpConfig};
 use crate::units::{self, ByteSize};
 
 /// Checks a receiver by itself.
@@ -35,7 +35,10 @@ fn otlp(config: &OtlpConfig, site: &mut Site<'_>) {
     if let Some(grpc) = &config.grpc {
         let limit = &["grpc", "max_recv_msg_size"];
         let streams = &["grpc", "max_concurrent_streams"];
-        listen(&grpc.endpoint, 4317, &["grpc", "endpoint"], site);
+        listen(&grpc.endpoint, 4317, "grpc", site);
+        socket_mode(grpc.socket_mode.is_some(), &grpc.endpoint, "grpc", site);
+        tls::server(grpc.tls.as_ref(), &["grpc", "tls"], site);
+        keepalive(&grpc.keepalive, "grpc", site);
         site.not_zero(grpc.max_recv_msg_size.0 == 0, limit, REQUEST_LIMIT);
         site.not_zero(
             grpc.max_concurrent_streams == 0,
@@ -45,7 +48,10 @@ fn otlp(config: &OtlpConfig, site: &mut Site<'_>) {
     }
     if let Some(http) = &config.http {
         let limit = &["http", "max_request_body_size"];
-        listen(&http.endpoint, 4318, &["http", "endpoint"], site);
+        listen(&http.endpoint, 4318, "http", site);
+        socket_mode(http.socket_mode.is_some(), &http.endpoint, "http", site);
+        tls::server(http.tls.as_ref(), &["http", "tls"], site);
+        keepalive(&http.keepalive, "http", site);
         site.not_zero(http.max_request_body_size.0 == 0, limit, REQUEST_LIMIT);
         for (timeout, key) in [
             (http.read_header_timeout, "read_header_timeout"),
@@ -53,14 +59,43 @@ fn otlp(config: &OtlpConfig, site: &mut Site<'_>) {
         ] {
             site.not_zero(timeout.is_zero(), &["http", key], "no client is that fast");
         }
+        if let Some(config) = &http.cors {
+            cors::check(config, site);
+        }
+    }
+    if let (Some(grpc), Some(http)) = (&config.grpc, &config.http)
+        && config.shares_a_port()
+    {
+        shared::check(grpc, http, site);
+    }
+}
+
+fn keepalive(config: &KeepaliveConfig, table: &str, site: &mut Site<'_>) {
+    site.not_zero(
+        config.timeout.is_zero(),
+        &[table, "keepalive", "timeout"],
+        "every client that is asked would be gone",
+    );
+}
+
+fn socket_mode(is_said: bool, to: &str, table: &str, site: &mut Site<'_>) {
+    if is_said
+        && !to.starts_with("unix:")
+        && let Some(place) = site.node.place(&[table, "socket_mode"])
+    {
+        site.findings.warning(
+            place,
+            "`socket_mode` is for unix sockets: this endpoint is a port, which everybody may \
+             connect to who reaches it",
+        );
     }
 }
 
 const REQUEST_LIMIT: &str = "every request would be refused";
 
-fn listen(text: &str, port: u16, path: &[&str], site: &mut Site<'_>) {
+fn listen(text: &str, port: u16, table: &str, site: &mut Site<'_>) {
     if let Err(problem) = endpoint::listener(text, port) {
-        site.problem(path, &[], format!("`endpoint` {problem}"));
+        site.problem(&[table, "endpoint"], &[], format!("`endpoint` {problem}"));
     }
 }
 
@@ -70,10 +105,12 @@ pub(in crate::config) fn exporter(config: &ExporterConfig, node: &Node, findings
     match config {
         ExporterConfig::OtlpGrpc(config) => {
             send(&config.endpoint, Form::Grpc, &mut site);
+            tls::client(config.tls.as_ref(), &config.endpoint, &mut site);
             headers(&config.headers, &mut site);
         }
         ExporterConfig::OtlpHttp(config) => {
             send(&config.endpoint, Form::Http, &mut site);
+            tls::client(config.tls.as_ref(), &config.endpoint, &mut site);
             headers(&config.headers, &mut site);
         }
         ExporterConfig::Debug(_) | ExporterConfig::Discard(_) => {}

@@ -4,14 +4,20 @@
 use super::problem::Findings;
 use super::tree::Node;
 
+mod auth;
 mod component;
+mod cors;
 mod endpoint;
 mod graph;
 mod sections;
+mod shared;
+mod tls;
 
+pub(super) use auth::{certificates, incoming, outgoing, shown};
 pub(super) use component::{exporter, lane, receiver};
 pub(super) use graph::graph;
-pub(super) use sections::sections;
+pub(super) use sections::{is_reached_by_others, sections};
+pub(super) use tls::files;
 
 /// A table that is checked, and where its problems go.
 struct Site<'a> {

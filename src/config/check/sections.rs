@@ -1,13 +1,15 @@
 //! Checks of the sections that there is one of each.
 
-use super::Site;
-use super::endpoint::{self, Address};
+use super::endpoint::{self, Place};
+use super::{Site, tls};
+use crate::admin::AdminConfig;
+use crate::auth::AuthConfig;
 use crate::batch::Priority;
 use crate::config::Config;
 use crate::config::problem::Findings;
 use crate::config::tree::{Node, Origin};
 use crate::delivery::config::QueueKind;
-use crate::intake::tenants::{LimitsConfig, OTHER};
+use crate::intake::tenants::{LimitsConfig, OTHER, TenantSource, TenantsConfig};
 use crate::intake::{Acknowledge, MemoryBudget};
 use crate::receivers::ReceiverConfig;
 use crate::storage::Key;
@@ -26,6 +28,8 @@ pub(in crate::config) fn sections(tree: &Node, config: &Config, findings: &mut F
         let sentence = format!("`endpoint` {problem}");
         site.problem(&["admin", "endpoint"], &[], sentence);
     }
+    tls::server(config.admin.tls.as_ref(), &["admin", "tls"], &mut site);
+    admin(&config.admin, &mut site);
     site.not_zero(
         config.shutdown.deadline.is_zero(),
         &["shutdown", "deadline"],
@@ -36,6 +40,37 @@ pub(in crate::config) fn sections(tree: &Node, config: &Config, findings: &mut F
     tenants(config, &mut site);
     priority(config, &mut site);
     collisions(tree, config, findings);
+}
+
+/// Whether other machines can reach the admin listener.
+pub(in crate::config) fn is_reached_by_others(admin: &AdminConfig) -> bool {
+    let place = endpoint::listener(&admin.endpoint, 13133);
+    place.is_ok_and(|place| !place.is_local())
+}
+
+/// Whoever reaches the admin listener reads everything there.
+fn admin(admin: &AdminConfig, site: &mut Site<'_>) {
+    let is_open = admin.auth.is_none() && !admin.allow_unauthenticated;
+    if admin.enabled && is_open && is_reached_by_others(admin) {
+        site.problem(
+            &["admin", "endpoint"],
+            &[&["admin", "auth"], &["admin", "allow_unauthenticated"]],
+            "other machines can reach this address, and would read /status and /metrics without \
+             being asked who they are: say who may in [admin.auth], or \
+             `allow_unauthenticated = true` on a network that you trust, or listen on \
+             127.0.0.1:13133",
+        );
+    }
+    if let Some(AuthConfig::Mtls(_)) = &admin.auth
+        && admin
+            .tls
+            .as_ref()
+            .is_none_or(|tls| tls.client_ca_file.is_none())
+    {
+        let sentence = "certificates are asked for in the TLS handshake: give [admin] `tls` with \
+                        `client_ca_file`";
+        site.problem(&["admin"], &[], sentence);
+    }
 }
 
 /// What is to be on disk needs a folder, and success can mean `stored` only where all is.
@@ -167,6 +202,7 @@ fn tenants(config: &Config, site: &mut Site<'_>) {
          tenant may take",
     );
     limits(&tenants.default, &["tenants", "default"], site);
+    identities(config, site);
     for (name, config) in &tenants.limits {
         limits(config, &["tenants", "limits", name], site);
         site.forbid(
@@ -175,6 +211,24 @@ fn tenants(config: &Config, site: &mut Site<'_>) {
             "`other` is what metrics call all tenants without limits of their own: none can have \
              the name",
         );
+    }
+}
+
+/// Where nobody is asked who it is, nobody has a name.
+fn identities(config: &Config, site: &mut Site<'_>) {
+    let by_identity = |tenants: &TenantsConfig| tenants.from == TenantSource::Identity;
+    if !config.tenants.as_ref().is_some_and(by_identity) {
+        return;
+    }
+    for (name, receiver) in &config.receivers {
+        let ReceiverConfig::Otlp(otlp) = receiver;
+        if let (None, Some(place)) = (&otlp.auth, site.node.place(&["tenants", "from"])) {
+            let sentence = format!(
+                "receivers.{name} has no `auth`: all that comes in there is of the tenant \
+                 `anonymous`"
+            );
+            site.findings.warning(place, sentence);
+        }
     }
 }
 
@@ -210,8 +264,16 @@ fn header(name: &str, path: &[&str], site: &mut Site<'_>) {
 
 struct Listener {
     name: String,
-    address: Address,
+    place: Place,
     origin: Origin,
+}
+
+impl Listener {
+    /// The receiver that it belongs to, if it is one's.
+    fn receiver(&self) -> Option<&str> {
+        let (receiver, _) = self.name.rsplit_once('.')?;
+        Some(receiver)
+    }
 }
 
 /// Two listeners on one address: the later one in the file is reported.
@@ -222,12 +284,16 @@ fn collisions(tree: &Node, config: &Config, findings: &mut Findings) {
         let earlier = listeners.iter().take(index);
         if let Some(first) = earlier
             .into_iter()
-            .find(|l| l.address.collides(&listener.address))
+            .find(|l| l.place.collides(&listener.place))
         {
-            let sentence = format!(
+            let mut sentence = format!(
                 "{} would listen where {} does: give one of them another port",
                 listener.name, first.name
             );
+            if listener.receiver().is_some() && listener.receiver() == first.receiver() {
+                sentence += ", or both the same `endpoint`, letter by letter, to have both on one \
+                             port";
+            }
             findings.problem(listener.origin.clone(), sentence);
         }
     }
@@ -236,12 +302,12 @@ fn collisions(tree: &Node, config: &Config, findings: &mut Findings) {
 fn listeners(tree: &Node, config: &Config) -> Vec<Listener> {
     let mut listeners = Vec::new();
     let mut add = |path: &[&str], endpoint: &str| {
-        if let (Some(origin), Ok(address)) = (tree.place(path), endpoint::listener(endpoint, 0)) {
+        if let (Some(origin), Ok(place)) = (tree.place(path), endpoint::listener(endpoint, 0)) {
             listeners.push(Listener {
                 name: path
                     .split_last()
                     .map_or(String::new(), |(_, name)| name.join(".")),
-                address,
+                place,
                 origin,
             });
         }
@@ -254,7 +320,9 @@ fn listeners(tree: &Node, config: &Config) -> Vec<Listener> {
         if let Some(grpc) = &otlp.grpc {
             add(&["receivers", name, "grpc", "endpoint"], &grpc.endpoint);
         }
-        if let Some(http) = &otlp.http {
+        if let Some(http) = &otlp.http
+            && !otlp.shares_a_port()
+        {
             add(&["receivers", name, "http", "endpoint"], &http.endpoint);
         }
     }

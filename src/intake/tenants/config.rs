@@ -11,6 +11,8 @@ use crate::units::{self, ByteSize};
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TenantsConfig {
+    /// What tells the tenant of a request.
+    pub from: TenantSource,
     /// The HTTP header and gRPC metadata key that names the tenant of a request.
     pub header: String,
     /// The tenant of requests without it.
@@ -30,6 +32,7 @@ pub struct TenantsConfig {
 impl Default for TenantsConfig {
     fn default() -> Self {
         Self {
+            from: TenantSource::default(),
             header: "x-scope-orgid".to_owned(),
             anonymous: "anonymous".to_owned(),
             max_tenants: 1000,
@@ -38,6 +41,17 @@ impl Default for TenantsConfig {
             limits: BTreeMap::new(),
         }
     }
+}
+
+/// `from = "header" | "identity"`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TenantSource {
+    /// A header, which is believed.
+    #[default]
+    Header,
+    /// The credentials of the request, by the `auth` of its receiver.
+    Identity,
 }
 
 /// What one tenant may send.

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use metrics::Counter;
 use tokio::time::Instant;
 
 use super::IntakeConfig;
+use crate::auth::Identity;
 use crate::budget::Budget;
 use crate::telemetry::metrics::Registry;
 use crate::telemetry::metrics::table;
@@ -17,7 +18,7 @@ mod bucket;
 mod config;
 mod tenant;
 
-pub use config::{LimitsConfig, TenantsConfig};
+pub use config::{LimitsConfig, TenantSource, TenantsConfig};
 pub use tenant::{Charge, Tenant};
 
 /// The label of all tenants without limits of their own, and the name of what has none that can
@@ -43,6 +44,7 @@ pub struct Named {
 /// All tenants.
 #[derive(Debug)]
 pub struct Tenants {
+    from: TenantSource,
     header: HeaderName,
     anonymous: Arc<str>,
     configured: BTreeMap<Arc<str>, Arc<Tenant>>,
@@ -75,6 +77,7 @@ impl Tenants {
             (Arc::from(name.as_str()), tenant)
         };
         Self {
+            from: config.from,
             header: HeaderName::from_bytes(config.header.as_bytes())
                 .unwrap_or(HeaderName::from_static("x-scope-orgid")),
             anonymous: config.anonymous.as_str().into(),
@@ -91,12 +94,16 @@ impl Tenants {
         }
     }
 
-    /// The tenant that these headers name.
-    pub(super) fn of(&self, headers: &HeaderMap) -> Named {
-        let Some(value) = headers.get(&self.header).filter(|value| !value.is_empty()) else {
+    /// The tenant that these headers, or these credentials, name.
+    pub(super) fn of(&self, headers: &HeaderMap, identity: Option<&Identity>) -> Named {
+        let name = match self.from {
+            TenantSource::Header => headers.get(&self.header).map(HeaderValue::to_str),
+            TenantSource::Identity => identity.map(|identity| Ok(identity.name.as_ref())),
+        };
+        let Some(name) = name.filter(|name| !matches!(name, Ok(""))) else {
             return self.named(&self.anonymous);
         };
-        match value.to_str() {
+        match name {
             Ok(name) if name.len() <= MAX_NAME => self.named(name),
             _ => {
                 self.untracked.increment(1);

@@ -47,7 +47,7 @@ impl Street {
         let mut headers = HeaderMap::new();
         let name = HeaderValue::from_bytes(tenant.as_bytes()).unwrap();
         headers.insert("x-scope-orgid", name);
-        let caller = self.intake.caller(&headers, None);
+        let caller = self.intake.caller(&headers, None, None);
         self.intake.admit(Signal::Logs, bytes, caller).await
     }
 
@@ -238,7 +238,7 @@ async fn a_tenant_takes_its_share_of_the_budget_and_leaves_the_rest_to_others() 
 async fn a_request_that_turns_out_larger_is_paid_by_its_tenant() {
     let street = Street::new(&each(LimitsConfig::default()));
     let mut first = street.admit("a", 1000).await.unwrap();
-    street.intake.settle_length(&mut first, 4000).await.unwrap();
+    street.intake.grow(&mut first, 3000, 3000).await.unwrap();
     let mut second = street.admit("a", 1000).await.unwrap();
     let grown = street.intake.grow(&mut second, 1000, 1000).await;
     assert!(
@@ -340,10 +340,30 @@ async fn requests_without_a_name_have_one_and_names_that_are_none_share_another(
         let admission = street.admit(said, 1).await.unwrap();
         assert_eq!(&*admission.caller.tenant.unwrap().name, name);
     }
-    let caller = street.intake.caller(&HeaderMap::new(), None);
+    let caller = street.intake.caller(&HeaderMap::new(), None, None);
     assert_eq!(&*caller.tenant.unwrap().name, "anonymous");
     assert_eq!(
         street.counted("otlpd_tenant_untracked_requests_total "),
         ["2"]
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn credentials_name_the_tenant_where_they_are_to_whatever_a_header_says() {
+    let street = Street::new(&TenantsConfig {
+        from: TenantSource::Identity,
+        ..each(LimitsConfig::default())
+    });
+    let mut headers = HeaderMap::new();
+    headers.insert("x-scope-orgid", HeaderValue::from_static("somebody else"));
+    let named = |name: &str| Identity { name: name.into() };
+    for (identity, tenant) in [
+        (Some(named("shop")), "shop"),
+        (Some(named("")), "anonymous"),
+        (None, "anonymous"),
+        (Some(named(&"x".repeat(129))), OTHER),
+    ] {
+        let caller = street.intake.caller(&headers, identity.as_ref(), None);
+        assert_eq!(&*caller.tenant.unwrap().name, tenant);
+    }
 }

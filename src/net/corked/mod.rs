@@ -1,4 +1,4 @@
-//! A TCP stream with fewer, larger system calls.
+//! A stream with fewer, larger system calls.
 //!
 //! HTTP/2 libraries write and flush frame by frame, and read into whatever room is left in a
 //! small buffer. Here small writes gather until the connection's task has had one more turn, and
@@ -13,13 +13,15 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use smallvec::SmallVec;
 use tokio::io::AsyncWrite;
-use tokio::net::TcpStream;
 use tokio_util::io::poll_read_buf;
+
+use super::heads::{Contradiction, Heads, Watched};
+use super::stream::Stream;
 
 /// The stream. Its buffers exist only while there is something in them.
 #[derive(Debug)]
 pub struct Corked {
-    stream: TokioIo<TcpStream>,
+    stream: TokioIo<Watched>,
     /// Read from the kernel, not asked for yet.
     read: BytesMut,
     /// Written, not given to the kernel yet.
@@ -42,10 +44,20 @@ const SLICES: usize = 16;
 
 impl Corked {
     /// Takes over the stream.
-    pub fn new(stream: TcpStream) -> Self {
-        let stream = TokioIo::new(stream);
+    pub fn new(stream: impl Into<Stream>) -> Self {
+        Self::of(stream.into(), None)
+    }
+
+    /// Takes over the stream of a client, and tells which of its requests contradicts itself.
+    pub(super) fn watched(stream: Stream) -> (Self, Contradiction) {
+        let contradiction = Contradiction::default();
+        let heads = Heads::new(contradiction.clone());
+        (Self::of(stream, Some(heads)), contradiction)
+    }
+
+    fn of(stream: Stream, heads: Option<Heads>) -> Self {
         Self {
-            stream,
+            stream: TokioIo::new(Watched { stream, heads }),
             read: BytesMut::new(),
             written: BytesMut::new(),
             put_off: false,
@@ -58,10 +70,10 @@ impl Corked {
         self.read.advance(count);
     }
 
-    /// Gives to the kernel what has gathered.
+    /// Gives to the kernel what has gathered, and what TLS has made of it.
     fn poll_uncork(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.written.is_empty() {
-            let stream = Pin::new(self.stream.inner_mut());
+            let stream = sink(&mut self.stream);
             let count = ready!(stream.poll_write(cx, &self.written))?;
             if count == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
@@ -70,7 +82,7 @@ impl Corked {
         }
         self.written = BytesMut::new();
         self.put_off = false;
-        Poll::Ready(Ok(()))
+        sink(&mut self.stream).poll_flush(cx)
     }
 
     /// Gives to the kernel what has gathered and these slices, in one call; how much of the
@@ -81,7 +93,7 @@ impl Corked {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         loop {
-            let stream = Pin::new(self.stream.inner_mut());
+            let stream = sink(&mut self.stream);
             let gathered = self.written.len();
             let mut all: SmallVec<[IoSlice<'_>; SLICES]> = SmallVec::new();
             if gathered > 0 {
@@ -102,6 +114,11 @@ impl Corked {
             self.written.advance(count);
         }
     }
+}
+
+/// What is written to.
+fn sink(stream: &mut TokioIo<Watched>) -> Pin<&mut Stream> {
+    Pin::new(&mut stream.inner_mut().stream)
 }
 
 impl Read for Corked {
@@ -170,7 +187,7 @@ impl Write for Corked {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_uncork(cx))?;
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        sink(&mut self.stream).poll_shutdown(cx)
     }
 }
 

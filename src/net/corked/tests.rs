@@ -6,7 +6,7 @@ use std::task::{Wake, Waker};
 use hyper::rt::ReadBuf;
 use proptest::prelude::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 

@@ -58,7 +58,7 @@ impl Status {
     pub fn new(code: GrpcCode, message: impl Into<String>) -> Self {
         Self {
             code,
-            message: shortened(message.into()),
+            message: shortened(message.into(), MAX_MESSAGE_BYTES),
             retry_delay: None,
             violations: Vec::new(),
         }
@@ -89,8 +89,8 @@ impl Status {
     ) -> Self {
         Self {
             violations: vec![FieldViolation {
-                field: shortened(field.into()),
-                description: shortened(description.into()),
+                field: shortened(field.into(), MAX_MESSAGE_BYTES),
+                description: shortened(description.into(), MAX_MESSAGE_BYTES),
             }],
             ..Self::new(GrpcCode::InvalidArgument, message)
         }
@@ -264,10 +264,10 @@ fn decode_retry_info(bytes: &[u8]) -> Option<Duration> {
     Some(delay)
 }
 
-/// The text, or as much of its start as a status carries.
-fn shortened(mut text: String) -> String {
-    if text.len() > MAX_MESSAGE_BYTES {
-        let end = (0..=MAX_MESSAGE_BYTES - 3)
+/// The text, or as much of its start as fits into so many bytes.
+pub(in crate::otlp) fn shortened(mut text: String, most: usize) -> String {
+    if text.len() > most {
+        let end = (0..=most.saturating_sub(3))
             .rev()
             .find(|at| text.is_char_boundary(*at));
         text.truncate(end.unwrap_or(0));

@@ -1,18 +1,20 @@
 //! Takes the bad items out of a request.
 
-use super::survey;
+use super::{Rules, Validation, survey};
 use crate::otlp::Signal;
 use crate::otlp::schema::{self, Kind, Message};
 use crate::otlp::wire::{self, DELIMITED, MAX_DEPTH, Reader};
 
-/// The request without the items that [`walk`](super::walk) rejected. Which those are is found
-/// once more: a list of them could be many times larger than what is left. Levels that held
-/// items and hold none any more are left out; everything else is copied as it is.
+/// The request without the items and levels that [`walk`](super::walk) rejected by these rules.
+/// Which those are is found once more: a list of them could be many times larger than what is
+/// left. Levels that held items and hold none any more are left out; everything else is copied
+/// as it is.
 ///
 /// To be called only with a body that `walk` has accepted.
-pub fn without_rejected(signal: Signal, body: &[u8]) -> Vec<u8> {
+pub fn without_rejected(signal: Signal, body: &[u8], rules: impl Into<Rules>) -> Vec<u8> {
     let mut out = Vec::with_capacity(body.len());
-    copy_level(Reader::new(body), schema::request(signal), &mut out);
+    let request = schema::request(signal);
+    copy_level(Reader::new(body), request, rules.into(), &mut out);
     out
 }
 
@@ -23,7 +25,12 @@ struct Tally {
     cut: u64,
 }
 
-fn copy_level(mut reader: Reader<'_>, schema: &'static Message, out: &mut Vec<u8>) -> Tally {
+fn copy_level(
+    mut reader: Reader<'_>,
+    schema: &'static Message,
+    rules: Rules,
+    out: &mut Vec<u8>,
+) -> Tally {
     let mut tally = Tally::default();
     while !reader.is_done() {
         let start = reader.at();
@@ -36,17 +43,23 @@ fn copy_level(mut reader: Reader<'_>, schema: &'static Message, out: &mut Vec<u8
         let kind = field.map(|field| field.kind);
         match (kind, tag & 7, inside.message()) {
             (Some(Kind::Item(item)), DELIMITED, Ok(content)) => {
-                if !survey::has_good_values(content, item) {
+                if rules.validation == Validation::Full
+                    && !survey::has_good_values(content, item, rules)
+                {
                     tally.cut += 1;
                     continue;
                 }
                 tally.kept += 1;
             }
             (Some(Kind::Level(level)), DELIMITED, Ok(content)) => {
+                if !survey::has_good_values(content, level, rules) {
+                    tally.cut += 1;
+                    continue;
+                }
                 let before = out.len();
                 let mut inner = Tally::default();
                 wire::write_message(out, tag, content.rest().len(), |out| {
-                    inner = copy_level(content, level, out);
+                    inner = copy_level(content, level, rules, out);
                 });
                 tally.kept += inner.kept;
                 tally.cut += inner.cut;

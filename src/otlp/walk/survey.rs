@@ -1,7 +1,7 @@
 //! The thorough walk, by the tables of [`schema`](crate::otlp::schema).
 
 use super::malformed::Malformed;
-use super::{Rejected, Validation, Walked};
+use super::{BadValue, ItemPolicy, Rejected, Rules, Validation, Walked};
 use crate::otlp::Signal;
 use crate::otlp::schema::{self, Field, Kind, Message};
 use crate::otlp::wire::{self, DELIMITED, FIXED32, FIXED64, Fault, MAX_DEPTH, Reader, VARINT};
@@ -13,71 +13,67 @@ struct Found {
     fault: Fault,
 }
 
+/// A value that makes what holds it bad.
+#[derive(Clone, Copy, Debug)]
+struct Bad {
+    why: BadValue,
+    found: Found,
+}
+
 /// What has been seen so far.
 struct Survey {
-    validation: Validation,
-    /// Whether single items can be cut out.
+    rules: Rules,
+    /// Whether a part can be cut out.
     cuts: bool,
+    /// Whether levels and items below the message that is walked are passed over.
+    own_only: bool,
     items: u64,
-    rejected: u64,
+    rejected: [u64; BadValue::ALL.len()],
     first: Option<Found>,
-    in_item: bool,
-    /// What is wrong with a value in the item that is being walked.
-    of_item: Option<Found>,
+    /// The first bad value of the item, or else of the level, that is being walked.
+    bad: Option<Bad>,
 }
 
 /// Walks over the whole request, however much of it is bad.
-pub(super) fn survey(
-    signal: Signal,
-    body: &[u8],
-    validation: Validation,
-) -> Result<Walked, Malformed> {
-    let mut survey = Survey {
-        validation,
-        cuts: signal != Signal::Profiles,
-        items: 0,
-        rejected: 0,
-        first: None,
-        in_item: false,
-        of_item: None,
-    };
+pub(super) fn survey(signal: Signal, body: &[u8], rules: Rules) -> Result<Walked, Malformed> {
+    let mut survey = Survey::new(rules);
+    survey.cuts = signal != Signal::Profiles;
     let located = |found: Found| Malformed::locate(signal, body, found.at, found.fault);
     survey
         .message(Reader::new(body), schema::request(signal), MAX_DEPTH)
         .map_err(located)?;
-    let Some(first) = survey.first.map(located) else {
-        return Ok(Walked {
-            items: survey.items,
-            rejected: None,
-        });
-    };
-    if survey.rejected == survey.items {
-        return Err(first);
-    }
+    let items = survey.rejected.iter().sum();
     Ok(Walked {
-        items: survey.items - survey.rejected,
-        rejected: Some(Rejected {
-            items: survey.rejected,
-            first,
+        items: survey.items - items,
+        rejected: survey.first.map(|first| Rejected {
+            items,
+            by: survey.rejected,
+            first: located(first),
         }),
     })
 }
 
-/// Whether an item whose framing is in order has only good values.
-pub(super) fn has_good_values(item: Reader<'_>, schema: &'static Message) -> bool {
-    let mut survey = Survey {
-        validation: Validation::Full,
-        cuts: false,
-        items: 0,
-        rejected: 0,
-        first: None,
-        in_item: true,
-        of_item: None,
-    };
-    survey.message(item, schema, MAX_DEPTH).is_ok() && survey.of_item.is_none()
+/// Whether an item or a level whose framing is in order has only good values, apart from those
+/// of the levels and items below it.
+pub(super) fn has_good_values(message: Reader<'_>, schema: &'static Message, rules: Rules) -> bool {
+    let mut survey = Survey::new(rules);
+    survey.own_only = true;
+    survey.message(message, schema, MAX_DEPTH).is_ok() && survey.bad.is_none()
 }
 
 impl Survey {
+    fn new(rules: Rules) -> Self {
+        Self {
+            rules,
+            cuts: true,
+            own_only: false,
+            items: 0,
+            rejected: [0; BadValue::ALL.len()],
+            first: None,
+            bad: None,
+        }
+    }
+
     /// Walks over a message in which `depth` more levels are allowed.
     fn message(
         &mut self,
@@ -95,10 +91,18 @@ impl Survey {
                 continue;
             };
             match field.kind {
-                Kind::Message(inner) | Kind::Level(inner) if tag & 7 == DELIMITED => {
+                Kind::Level(_) | Kind::Item(_) if self.own_only => {
+                    reader.skip(tag, depth).map_err(found)?;
+                }
+                Kind::Message(inner) if tag & 7 == DELIMITED => {
                     let content = reader.message().map_err(found)?;
                     let depth = depth.checked_sub(1).ok_or(found(Fault::Nesting))?;
                     self.message(content, inner, depth)?;
+                }
+                Kind::Level(inner) if tag & 7 == DELIMITED => {
+                    let content = reader.message().map_err(found)?;
+                    let depth = depth.checked_sub(1).ok_or(found(Fault::Nesting))?;
+                    self.level(content, inner, depth)?;
                 }
                 Kind::Item(inner) if tag & 7 == DELIMITED => {
                     let content = reader.message().map_err(found)?;
@@ -120,17 +124,43 @@ impl Survey {
         depth: u32,
     ) -> Result<(), Found> {
         self.items += 1;
-        if self.validation == Validation::Items {
+        if self.rules.validation == Validation::Items {
             return Ok(());
         }
-        self.in_item = self.cuts;
+        let outer = self.bad.take();
         self.message(content, schema, depth)?;
-        self.in_item = false;
-        if let Some(found) = self.of_item.take() {
-            self.rejected += 1;
-            self.first.get_or_insert(found);
+        if let Some(bad) = self.bad.take() {
+            self.reject(bad, 1);
         }
+        self.bad = outer;
         Ok(())
+    }
+
+    /// A level with a bad value goes with all that is below it: whoever reads its items needs
+    /// what it says of them.
+    fn level(
+        &mut self,
+        content: Reader<'_>,
+        schema: &'static Message,
+        depth: u32,
+    ) -> Result<(), Found> {
+        let outer = self.bad.take();
+        let (items, rejected, first) = (self.items, self.rejected, self.first);
+        self.message(content, schema, depth)?;
+        if let Some(bad) = self.bad.take() {
+            // Whatever else is wrong below it does not matter any more.
+            (self.rejected, self.first) = (rejected, first);
+            self.reject(bad, self.items - items);
+        }
+        self.bad = outer;
+        Ok(())
+    }
+
+    fn reject(&mut self, bad: Bad, items: u64) {
+        if let Some(rejected) = self.rejected.get_mut(bad.why as usize) {
+            *rejected += items;
+        }
+        self.first.get_or_insert(bad.found);
     }
 
     /// A field that is no message. One whose wire type is not that of its kind counts as
@@ -166,12 +196,19 @@ impl Survey {
         }
     }
 
-    /// A bad value in an item is that item's; any other fault is the whole request's.
+    /// A bad value is the fault of the item or level that holds it; any other fault is the whole
+    /// request's.
     fn judge(&mut self, found: Found) -> Result<(), Found> {
-        if !(found.fault.is_of_value() && self.in_item) {
+        let Some(why) = BadValue::of(found.fault) else {
+            return Err(found);
+        };
+        if self.rules.policy(why) == ItemPolicy::Pass {
+            return Ok(());
+        }
+        if !self.cuts {
             return Err(found);
         }
-        self.of_item.get_or_insert(found);
+        self.bad.get_or_insert(Bad { why, found });
         Ok(())
     }
 }

@@ -33,7 +33,7 @@ fn refusal(body: &[u8]) -> (String, usize, Fault) {
 fn accepts(signal: Signal, body: &[u8]) -> u64 {
     let walked = full(signal, body).unwrap();
     assert_eq!(walked.rejected, None);
-    let thorough = survey::survey(signal, body, Validation::Full).unwrap();
+    let thorough = survey::survey(signal, body, Rules::default()).unwrap();
     assert_eq!(thorough, walked);
     walked.items
 }
@@ -89,11 +89,6 @@ fn a_refusal_names_the_field_and_where_it_lies() {
             "resource_spans[1].scope_spans[0].spans[1].name goes on after the end of its \
              message (at byte {offset})"
         )
-    );
-    let url = field(1, &field(3, &[0xff]));
-    assert_eq!(
-        refusal(&url),
-        ("resource_spans[0].schema_url".to_owned(), 2, Fault::Utf8)
     );
     assert_eq!(refusal(&[0x80]), (String::new(), 0, Fault::Truncated));
 }
@@ -224,7 +219,10 @@ fn bad_spans_are_cut_out_and_the_rest_is_accepted() {
     );
     assert_eq!(rejected.first.what, Fault::IdLength { expected: 16 });
     let left = [traces(&[&good]), traces(&[&good, &good])].concat();
-    assert_eq!(without_rejected(Signal::Traces, &body), left);
+    assert_eq!(
+        without_rejected(Signal::Traces, &body, Validation::Full),
+        left
+    );
 }
 
 #[test]
@@ -242,15 +240,144 @@ fn bad_points_are_cut_out_of_their_metric() {
     let walked = full(Signal::Metrics, &body).unwrap();
     assert_eq!((walked.items, walked.rejected.unwrap().items), (1, 2));
     let left = in_scope(&metric(&[&point(b"a")[..], &rest].concat()));
-    assert_eq!(without_rejected(Signal::Metrics, &body), left);
+    assert_eq!(
+        without_rejected(Signal::Metrics, &body, Validation::Full),
+        left
+    );
 }
 
 #[test]
-fn a_request_of_bad_items_only_is_refused() {
+fn of_a_request_of_bad_items_only_nothing_is_left() {
+    let (bad_id, bad_name) = (field(1, &[7; 15]), field(5, &[0xff]));
+    let body = traces(&[&bad_id, &bad_name, &bad_id]);
+    let walked = full(Signal::Traces, &body).unwrap();
+    let rejected = walked.rejected.unwrap();
+    assert_eq!((walked.items, rejected.items), (0, 3));
+    assert_eq!(rejected.by, [1, 2]);
+    assert_eq!(
+        rejected.sentence(Signal::Traces, 0),
+        "3 of 3 spans were rejected, 1 for a string that is not UTF-8, 2 for an id of the wrong \
+         length; the first: resource_spans[0].scope_spans[0].spans[0].trace_id is an id of \
+         neither 16 nor 0 bytes (at byte 6)"
+    );
+    assert_eq!(
+        without_rejected(Signal::Traces, &body, Validation::Full),
+        b""
+    );
+}
+
+#[test]
+fn a_bad_resource_scope_or_metric_goes_with_all_its_items_and_no_others() {
+    let good = field(5, b"good");
     let bad = field(1, &[7; 15]);
-    let (path, _, what) = refusal(&traces(&[&bad, &bad]));
-    assert_eq!(path, "resource_spans[0].scope_spans[0].spans[0].trace_id");
-    assert_eq!(what, Fault::IdLength { expected: 16 });
+    let bad_key = field(1, &[0xff]);
+    let scope = |name: &[u8], spans: &[&[u8]]| {
+        let spans: Vec<u8> = spans.iter().flat_map(|span| field(2, span)).collect();
+        // What is bad may stand behind what it is said of.
+        field(2, &[spans, field(1, &field(1, name))].concat())
+    };
+    let resource = |key: &[u8], scopes: &[Vec<u8>]| {
+        let resource = field(1, &field(1, key));
+        field(1, &[resource, scopes.concat()].concat())
+    };
+    let body = [
+        resource(&bad_key, &[scope(b"a", &[&good, &bad, &good])]),
+        resource(
+            b"",
+            &[scope(&[0xff], &[&good]), scope(b"b", &[&good, &bad])],
+        ),
+        resource(b"", &[scope(&[0xff], &[&good, &good])]),
+        // A field that nobody knows may hold anything.
+        field(15, &[0xff]),
+    ]
+    .concat();
+    let walked = full(Signal::Traces, &body).unwrap();
+    let rejected = walked.rejected.unwrap();
+    assert_eq!((walked.items, rejected.items), (1, 7));
+    assert_eq!(rejected.by, [6, 1]);
+    assert_eq!(
+        rejected.first.field,
+        "resource_spans[0].resource.attributes[0].key"
+    );
+    let left = [resource(b"", &[scope(b"b", &[&good])]), field(15, &[0xff])].concat();
+    assert_eq!(
+        without_rejected(Signal::Traces, &body, Validation::Full),
+        left
+    );
+
+    let metric = |name: &[u8]| field(2, &[field(7, &field(1, &[])), field(1, name)].concat());
+    let body = in_scope(&[metric(b"good"), metric(&[0xff])].concat());
+    let walked = full(Signal::Metrics, &body).unwrap();
+    assert_eq!((walked.items, walked.rejected.unwrap().items), (1, 1));
+    let left = in_scope(&metric(b"good"));
+    assert_eq!(
+        without_rejected(Signal::Metrics, &body, Validation::Full),
+        left
+    );
+}
+
+#[test]
+fn a_bad_envelope_without_items_is_left_out_and_nothing_is_rejected() {
+    let body = [traces(&[&field(5, b"good")]), field(1, &field(3, &[0xff]))].concat();
+    for rules in [Validation::Full, Validation::Items] {
+        let walked = walk(Signal::Traces, &body, rules).unwrap();
+        let rejected = walked.rejected.unwrap();
+        assert_eq!((walked.items, rejected.items), (1, 0));
+        let sentence = rejected.sentence(Signal::Traces, 1);
+        assert!(
+            sentence.contains("resource_spans[1].schema_url is not UTF-8"),
+            "{sentence}"
+        );
+        let left = without_rejected(Signal::Traces, &body, rules);
+        assert_eq!(left, traces(&[&field(5, b"good")]));
+    }
+}
+
+#[test]
+fn what_is_to_pass_is_neither_rejected_nor_cut_out() {
+    let bad_id = field(1, &[7; 15]);
+    let bad_name = field(5, &[0xff]);
+    let bad_url = field(3, &[0xff]);
+    let scope = [field(2, &bad_id), field(2, &bad_name), bad_url].concat();
+    let body = field(1, &field(2, &scope));
+    let rules = |invalid_utf8, invalid_ids| Rules {
+        invalid_utf8,
+        invalid_ids,
+        ..Rules::default()
+    };
+    use ItemPolicy::{Pass, RejectItem};
+    let walked = |rules| walk(Signal::Traces, &body, rules).unwrap();
+    let all = walked(rules(Pass, Pass));
+    assert_eq!((all.items, all.rejected), (2, None));
+    let without_url = in_scope(&[field(2, &bad_id), field(2, &bad_name)].concat());
+    for (rules, by, body, left) in [
+        (
+            rules(Pass, RejectItem),
+            [0, 1],
+            &without_url,
+            in_scope(&field(2, &bad_name)),
+        ),
+        (
+            rules(RejectItem, Pass),
+            [1, 0],
+            &without_url,
+            in_scope(&field(2, &bad_id)),
+        ),
+        (rules(RejectItem, Pass), [2, 0], &body, Vec::new()),
+    ] {
+        let walked = walk(Signal::Traces, body, rules).unwrap();
+        assert_eq!(walked.rejected.unwrap().by, by);
+        assert_eq!(without_rejected(Signal::Traces, body, rules), left);
+    }
+    // Damage is damage.
+    let cut = &body[..body.len() - 1];
+    assert!(walk(Signal::Traces, cut, rules(Pass, Pass)).is_err());
+    // What cannot be cut may pass.
+    let profile = in_scope(&field(2, &field(7, &[1])));
+    let dictionary = field(2, &field(5, &[0xff]));
+    let profiles = [profile, dictionary].concat();
+    let walked = walk(Signal::Profiles, &profiles, rules(Pass, Pass)).unwrap();
+    assert_eq!(walked.items, 1);
 }
 
 #[test]
@@ -343,7 +470,7 @@ mod agreement {
             }
             let validation = if full { Validation::Full } else { Validation::Items };
             let fast = clean::count(signal, &body, validation);
-            let by_tables = survey::survey(signal, &body, validation).ok();
+            let by_tables = survey::survey(signal, &body, validation.into()).ok();
             let by_tables = by_tables.filter(|walked| walked.rejected.is_none());
             // Groups, which damage may make too, are left to the tables.
             if fast.is_some() || !(odd || damaged) {

@@ -1,15 +1,18 @@
 //! Reading a body and joining it into one buffer.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::Frame;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use super::refusal::Failed;
+use crate::intake::{Admission, Intake, Refused};
+use crate::telemetry::metrics::Fault;
 
 /// A chunk of at least this many bytes that is the whole body is kept as it is. Smaller ones
 /// are copied, since a small chunk keeps the connection's much larger read buffer alive.
@@ -48,57 +51,211 @@ pub(super) async fn next_data(body: &mut Incoming) -> Result<Option<Bytes>, Read
     Ok(None)
 }
 
-/// Gives up on a client that takes longer than this to send.
-pub(super) async fn in_time<T>(
+/// A body that is being read: until when its client is listened to, and how fast it is.
+pub(super) struct Reading<'a> {
     longest: Duration,
-    reading: impl Future<Output = T>,
-) -> Result<T, Failed> {
-    timeout(longest, reading)
-        .await
-        .map_err(|_elapsed| Failed::slow())
+    began: Instant,
+    until: Instant,
+    /// It is the client itself that does not wait any longer.
+    gives_up: bool,
+    length: AtomicUsize,
+    received: AtomicUsize,
+    /// Milliseconds that the client waited for us meanwhile.
+    held: AtomicU64,
+    holds: AtomicBool,
+    /// Whether somebody waits for what a slow client holds.
+    wanted: &'a (dyn Fn() -> bool + Sync),
 }
 
-/// A body of known length, of which the first bytes have arrived.
-pub(super) struct Joined {
-    first: Bytes,
-    length: usize,
-}
+/// How often it is looked at how fast a client is, and how long none is called slow.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-impl Joined {
-    pub(super) fn new(first: Bytes, length: usize) -> Self {
-        Self { first, length }
-    }
+/// While others wait, a client must send so many bytes a second, and all that it announced in so
+/// many seconds: whoever holds much, must be fast.
+const LEAST: (usize, usize) = (16 << 10, 10);
 
-    /// Reads the rest; the result has exactly the declared length.
-    pub(super) async fn read(self, body: &mut Incoming) -> Result<Bytes, ReadError> {
-        let Self { first, length } = self;
-        if first.len() == length && length >= KEEP_BYTES {
-            return at_end(body).await.map(|()| first);
+impl<'a> Reading<'a> {
+    /// For `longest` from now on, and no longer than until the client gives up.
+    pub(super) fn new(
+        longest: Duration,
+        gives_up: Option<Instant>,
+        wanted: &'a (dyn Fn() -> bool + Sync),
+    ) -> Self {
+        let began = Instant::now();
+        let until = began + longest;
+        let sooner = gives_up.filter(|gives_up| *gives_up < until);
+        Self {
+            longest,
+            began,
+            until: sooner.unwrap_or(until),
+            gives_up: sooner.is_some(),
+            length: AtomicUsize::new(0),
+            received: AtomicUsize::new(0),
+            held: AtomicU64::new(0),
+            holds: AtomicBool::new(false),
+            wanted,
         }
-        let mut joined = Vec::with_capacity(length);
-        append(&mut joined, &first, length)?;
-        drop(first);
-        while joined.len() < length {
-            let chunk = next_data(body).await?.ok_or(ReadError::Short)?;
-            append(&mut joined, &chunk, length)?;
+    }
+
+    /// The client is let in: its time begins.
+    pub(super) fn begin(mut self) -> Self {
+        self.began = Instant::now();
+        if !self.gives_up {
+            self.until = self.began + self.longest;
         }
-        at_end(body).await.map(|()| joined.into())
+        self
+    }
+
+    /// Waits for something that is not the client's fault.
+    async fn not_counting<T>(&self, held: impl Future<Output = T>) -> T {
+        let now = Instant::now();
+        self.holds.store(true, Ordering::Relaxed);
+        let outcome = held.await;
+        self.holds.store(false, Ordering::Relaxed);
+        let held = u64::try_from(now.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.held.fetch_add(held, Ordering::Relaxed);
+        outcome
+    }
+
+    /// So many bytes are announced.
+    pub(super) fn announced(&self, length: usize) {
+        self.length.store(length, Ordering::Relaxed);
+    }
+
+    /// The next bytes of a body; `None` at its end.
+    pub(super) async fn next(&self, body: &mut Incoming) -> Result<Option<Bytes>, ReadError> {
+        let next = next_data(body).await;
+        if let Ok(Some(data)) = &next {
+            self.received.fetch_add(data.len(), Ordering::Relaxed);
+        }
+        next
+    }
+
+    /// Gives up on a client that takes too long; and on one that is slow, once others wait for
+    /// what it holds: a few slow clients would otherwise hold all that there is.
+    pub(super) async fn in_time<T>(&self, read: impl Future<Output = T>) -> Result<T, Failed> {
+        tokio::pin!(read);
+        let mut look = self.began + LOOK_EVERY;
+        loop {
+            if let Ok(read) = timeout_at(look.min(self.until), read.as_mut()).await {
+                return Ok(read);
+            }
+            let now = Instant::now();
+            if now >= self.until {
+                return Err(match self.gives_up {
+                    true => Failed::late(),
+                    false => Failed::slow(),
+                });
+            }
+            if self.is_slow(now) && (self.wanted)() {
+                return Err(Failed::slow());
+            }
+            look = now + LOOK_EVERY;
+        }
+    }
+
+    fn is_slow(&self, now: Instant) -> bool {
+        let (a_second, seconds) = LEAST;
+        let received = self.received.load(Ordering::Relaxed);
+        // Of a length that is not announced, what has come was to come.
+        let length = self.length.load(Ordering::Relaxed).max(received);
+        let due = a_second.max(length / seconds) as f64;
+        let held = Duration::from_millis(self.held.load(Ordering::Relaxed));
+        let time = now.duration_since(self.began).saturating_sub(held);
+        !self.holds.load(Ordering::Relaxed) && (received as f64) < time.as_secs_f64() * due
     }
 }
 
-fn append(joined: &mut Vec<u8>, chunk: &[u8], length: usize) -> Result<(), ReadError> {
-    if joined.len() + chunk.len() > length {
-        return Err(ReadError::Long);
-    }
-    joined.extend_from_slice(chunk);
-    Ok(())
+/// Where a body is read into, and what pays for it.
+pub(super) struct Room<'a> {
+    pub(super) intake: &'a Intake,
+    pub(super) admission: &'a mut Admission,
+    /// How long it is, where that is declared.
+    pub(super) length: Option<usize>,
+    /// How long it may be, where that is not.
+    pub(super) limit: usize,
 }
 
-async fn at_end(body: &mut Incoming) -> Result<(), ReadError> {
-    while let Some(chunk) = next_data(body).await? {
+/// Of a body of declared length so many times what has come is paid for: whoever is to hold much
+/// must have sent something, and one frame of 16 KiB is enough for most bodies as a whole.
+const AHEAD: usize = 32;
+
+/// What a body of undeclared length is paid for at a time, in bytes.
+const STEP: usize = 64 << 10;
+
+impl Room<'_> {
+    /// Reads all of a body whose first bytes have come. The result has exactly the declared
+    /// length.
+    pub(super) async fn read(
+        &mut self,
+        first: Bytes,
+        body: &mut Incoming,
+        reading: &Reading<'_>,
+    ) -> Result<Bytes, Failed> {
+        reading.announced(self.length.unwrap_or(0));
+        let mut joined = Vec::new();
+        let mut next = Some(first);
+        while let Some(chunk) = next {
+            if chunk.is_empty() {
+                next = reading.next(body).await?;
+                continue;
+            }
+            let total = joined.len() + chunk.len();
+            self.pay(total, reading).await?;
+            if joined.is_empty() && self.length == Some(chunk.len()) && chunk.len() >= KEEP_BYTES {
+                at_end(body, reading).await?;
+                self.intake.settle_length(self.admission, chunk.len());
+                return Ok(chunk);
+            }
+            // What is allocated is what is paid for.
+            let room = self.admission.reservation.bytes();
+            let room = room.min(self.length.unwrap_or(room));
+            joined.reserve_exact(room.saturating_sub(joined.len()));
+            joined.extend_from_slice(&chunk);
+            drop(chunk);
+            next = reading.next(body).await?;
+        }
+        if self.length.is_some_and(|length| joined.len() < length) {
+            return Err(ReadError::Short.into());
+        }
+        joined.shrink_to_fit();
+        self.intake.settle_length(self.admission, joined.len());
+        Ok(joined.into())
+    }
+
+    /// Pays for `total` bytes that have come, and for some that will.
+    async fn pay(&mut self, total: usize, reading: &Reading<'_>) -> Result<(), Failed> {
+        if self.length.is_some_and(|length| total > length) {
+            return Err(ReadError::Long.into());
+        }
+        if total > self.limit {
+            let limit = self.limit;
+            return Err(Refused::TooLarge { limit }.into());
+        }
+        let paid = self.admission.reservation.bytes();
+        if total <= paid {
+            return Ok(());
+        }
+        let soon = match self.length {
+            Some(length) => length.min(total.saturating_mul(AHEAD)),
+            None => total.max(paid + STEP.max(paid / 2)),
+        };
+        let grown = self.intake.grow(self.admission, total - paid, soon - paid);
+        Ok(reading.not_counting(grown).await?)
+    }
+}
+
+async fn at_end(body: &mut Incoming, reading: &Reading<'_>) -> Result<(), ReadError> {
+    while let Some(chunk) = reading.next(body).await? {
         if !chunk.is_empty() {
             return Err(ReadError::Long);
         }
     }
     Ok(())
+}
+
+impl From<ReadError> for Failed {
+    fn from(error: ReadError) -> Self {
+        Self::invalid(Fault::Framing, &error.to_string())
+    }
 }

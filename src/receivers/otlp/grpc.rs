@@ -2,23 +2,26 @@
 //! stays the bytes that arrived.
 
 use std::convert::Infallible;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body::{Frame, SizeHint};
+use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
-use super::body::{Joined, ReadError, in_time, next_data};
+use super::answer::Answer;
+use super::body::{ReadError, Reading, Room};
+use super::guard::Guard;
+use super::health::Health;
+use super::packed::takes_gzip;
 use super::refusal::Failed;
+use crate::auth::Identity;
 use crate::intake::{self, Accepted, Caller, Intake, Refused};
-use crate::net::compression::{self, Encoding};
-use crate::otlp::response;
-use crate::otlp::status::{GrpcCode, Status, grpc_trailers, parse_grpc_timeout};
+use crate::net::compression::{self, Encoding, InflateError};
+use crate::net::peer::Peer;
+use crate::net::serve::Traffic;
+use crate::otlp::status::{GrpcCode, Status, parse_grpc_timeout};
 use crate::otlp::{Format, Signal};
 use crate::telemetry::metrics::{Fault, ReceiverMetrics};
 
@@ -26,23 +29,25 @@ use crate::telemetry::metrics::{Fault, ReceiverMetrics};
 pub(super) struct Grpc {
     /// The door.
     pub(super) intake: Intake,
+    /// Who is let in.
+    pub(super) guard: Guard,
     /// The largest message, uncompressed, in bytes.
     pub(super) limit: usize,
     /// What is counted.
     pub(super) metrics: ReceiverMetrics,
+    /// Answers who asks whether we are well.
+    pub(super) health: Health,
 }
 
 /// The longest that a client may take to send a request, once it was let in.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The encodings that we read, as gRPC lists them.
-const ACCEPTED: HeaderValue = HeaderValue::from_static("identity,gzip,zstd");
-
 impl Grpc {
-    /// Answers one call.
+    /// Answers one call of this peer.
     pub(super) async fn serve(
         self: Arc<Self>,
         request: Request<Incoming>,
+        (peer, traffic): (Peer, Arc<Traffic>),
     ) -> Result<Response<Answer>, Infallible> {
         let began = Instant::now();
         let response = match not_grpc(&request) {
@@ -50,26 +55,36 @@ impl Grpc {
                 self.metrics.faulty(fault);
                 response
             }
-            None => self.call(request).await,
+            // Whoever asks needs to show nothing, and learns nothing else. It is not counted.
+            None if Health::is_asked(request.uri().path()) => {
+                return Ok(self.health.answer(&self.intake, request).await);
+            }
+            None => self.call(request, (&peer, &traffic)).await,
         };
         self.metrics.took(began.elapsed());
         Ok(response)
     }
 
-    async fn call(&self, request: Request<Incoming>) -> Response<Answer> {
+    async fn call(
+        &self,
+        request: Request<Incoming>,
+        (peer, traffic): (&Peer, &Traffic),
+    ) -> Response<Answer> {
         let signal = Signal::from_grpc_path(request.uri().path())
             .filter(|signal| self.intake.takes(*signal));
-        let outcome = match signal {
-            Some(signal) => self.take(signal, request).await,
-            None => Err(unserved(request.uri().path())),
+        let takes_gzip = takes_gzip(request.headers());
+        let outcome = match (self.guard.pass(request.headers(), peer).await, signal) {
+            (Err(denied), _) => Err(denied),
+            (Ok(identity), Some(signal)) => self.take(signal, request, identity, traffic).await,
+            (Ok(_), None) => Err(unserved(request.uri().path())),
         };
         match (signal, outcome) {
             (Some(signal), Ok(accepted)) => {
                 self.metrics
-                    .accepted(signal, accepted.items, accepted.rejected);
-                Answer::success(&accepted)
+                    .accepted(signal, accepted.items, accepted.rejected_by);
+                Answer::success(&accepted, takes_gzip)
             }
-            (_, Ok(accepted)) => Answer::success(&accepted),
+            (_, Ok(accepted)) => Answer::success(&accepted, takes_gzip),
             (signal, Err(failed)) => {
                 failed.count(&self.metrics, signal);
                 Answer::failure(&failed.status)
@@ -77,16 +92,27 @@ impl Grpc {
         }
     }
 
-    async fn take(&self, signal: Signal, request: Request<Incoming>) -> Result<Accepted, Failed> {
+    async fn take(
+        &self,
+        signal: Signal,
+        request: Request<Incoming>,
+        identity: Option<Identity>,
+        traffic: &Traffic,
+    ) -> Result<Accepted, Failed> {
         let encoding = encoding(request.headers())?;
         let patience = request
             .headers()
             .get("grpc-timeout")
             .and_then(parse_grpc_timeout);
-        let caller = self.intake.caller(request.headers(), patience);
-        let request = self
-            .read(signal, request.into_body(), encoding, caller)
-            .await?;
+        // What the client does not send by then it does not want any more.
+        let gives_up = patience.map(|patience| Instant::now() + patience);
+        let headers = request.headers();
+        let caller = self.intake.caller(headers, identity.as_ref(), patience);
+        let budget = caller.budget(&self.intake.budget).clone();
+        let wanted = || traffic.is_crowded() || self.intake.is_waited_for(&budget);
+        let reading = Reading::new(READ_TIMEOUT, gives_up, &wanted);
+        let body = (request.into_body(), reading);
+        let request = self.read(signal, body, encoding, caller).await?;
         let wire = request.body.len();
         let accepted = self.intake.submit(request).await?;
         self.metrics.body(wire, accepted.bytes);
@@ -97,23 +123,30 @@ impl Grpc {
     async fn read(
         &self,
         signal: Signal,
-        mut body: Incoming,
+        (mut body, reading): (Incoming, Reading<'_>),
         encoding: Option<Encoding>,
         caller: Caller,
     ) -> Result<intake::Request, Failed> {
         let expected = self.intake.expected();
         let mut admission = self.intake.admit(signal, expected, caller).await?;
+        let reading = reading.begin();
         let mut prefix = Prefix::default();
-        let first = in_time(READ_TIMEOUT, prefix.read(&mut body)).await??;
+        let first = reading.in_time(prefix.read(&mut body, &reading)).await??;
         let length = prefix.length();
         if length > self.limit {
             return Err(Refused::TooLarge { limit: self.limit }.into());
         }
-        self.intake.settle_length(&mut admission, length).await?;
-        let joined = in_time(READ_TIMEOUT, Joined::new(first, length).read(&mut body)).await?;
+        let mut room = Room {
+            intake: &self.intake,
+            admission: &mut admission,
+            length: Some(length),
+            limit: self.limit,
+        };
+        let read = room.read(first, &mut body, &reading);
+        let read = reading.in_time(read).await??;
         Ok(intake::Request {
             signal,
-            body: joined.map_err(|error| broken(&error))?,
+            body: read,
             encoding: prefix.encoding(encoding)?,
             format: Format::Protobuf,
             limit: self.limit,
@@ -121,6 +154,55 @@ impl Grpc {
             caller: admission.caller,
             charge: admission.charge,
         })
+    }
+}
+
+/// The one message of a call that is small by its nature, plain.
+pub(super) async fn message_of(
+    request: Request<Incoming>,
+    limit: usize,
+    time: Duration,
+) -> Result<Bytes, Failed> {
+    let encoding = encoding(request.headers())?;
+    let mut body = request.into_body();
+    let reading = Reading::new(time, None, &|| false);
+    let mut prefix = Prefix::default();
+    let first = reading.in_time(prefix.read(&mut body, &reading)).await??;
+    let length = prefix.length();
+    if length > limit {
+        return Err(Refused::TooLarge { limit }.into());
+    }
+    let message = reading
+        .in_time(small(first, length, &mut body, &reading))
+        .await??;
+    match prefix.encoding(encoding)? {
+        None => Ok(message),
+        Some(encoding) => compression::inflate(encoding, &message, limit, &mut |_| true)
+            .map(Bytes::from)
+            .map_err(|error| match error {
+                InflateError::TooLarge => Refused::TooLarge { limit }.into(),
+                error => Failed::invalid(Fault::Compression, &error.to_string()),
+            }),
+    }
+}
+
+/// The rest of a message that is small.
+async fn small(
+    first: Bytes,
+    length: usize,
+    body: &mut Incoming,
+    reading: &Reading<'_>,
+) -> Result<Bytes, Failed> {
+    let mut message = first.to_vec();
+    while let Some(chunk) = reading.next(body).await? {
+        if message.len() + chunk.len() > length {
+            return Err(ReadError::Long.into());
+        }
+        message.extend_from_slice(&chunk);
+    }
+    match message.len() == length {
+        true => Ok(message.into()),
+        false => Err(ReadError::Short.into()),
     }
 }
 
@@ -133,12 +215,12 @@ struct Prefix {
 
 impl Prefix {
     /// Fills the prefix from the body; returns what arrived behind it.
-    async fn read(&mut self, body: &mut Incoming) -> Result<Bytes, Failed> {
+    async fn read(&mut self, body: &mut Incoming, reading: &Reading<'_>) -> Result<Bytes, Failed> {
         loop {
-            let mut chunk = match next_data(body).await {
+            let mut chunk = match reading.next(body).await {
                 Ok(Some(chunk)) => chunk,
                 Ok(None) => return Err(invalid("the call carries no whole message")),
-                Err(error) => return Err(broken(&error)),
+                Err(error) => return Err(error.into()),
             };
             if let Some(missing) = self.bytes.get_mut(self.filled..) {
                 let count = missing.len().min(chunk.len());
@@ -209,10 +291,7 @@ fn not_grpc(request: &Request<Incoming>) -> Option<(Fault, Response<Answer>)> {
     } else {
         return None;
     };
-    let mut response = Response::new(Answer {
-        data: None,
-        trailers: None,
-    });
+    let mut response = Response::new(Answer::EMPTY);
     *response.status_mut() = status;
     Some((fault, response))
 }
@@ -227,90 +306,4 @@ fn is_grpc(kind: &str) -> bool {
 
 fn invalid(problem: &str) -> Failed {
     Failed::invalid(Fault::Framing, problem)
-}
-
-fn broken(error: &ReadError) -> Failed {
-    invalid(&error.to_string())
-}
-
-/// The body of an answer: at most one frame of data, and the trailers.
-#[derive(Debug)]
-pub(super) struct Answer {
-    data: Option<Bytes>,
-    trailers: Option<HeaderMap>,
-}
-
-impl Answer {
-    fn success(accepted: &Accepted) -> Response<Self> {
-        let data = if accepted.rejected == 0 && accepted.message.is_empty() {
-            Bytes::from_static(&[0; 5])
-        } else {
-            framed(&response::partial_success(
-                accepted.rejected,
-                &accepted.message,
-            ))
-        };
-        let mut trailers = HeaderMap::with_capacity(1);
-        trailers.insert("grpc-status", HeaderValue::from_static("0"));
-        grpc_response(Self {
-            data: Some(data),
-            trailers: Some(trailers),
-        })
-    }
-
-    /// Trailers only: everything stands in the headers.
-    fn failure(status: &Status) -> Response<Self> {
-        let mut response = grpc_response(Self {
-            data: None,
-            trailers: None,
-        });
-        response.headers_mut().extend(grpc_trailers(status));
-        response
-            .headers_mut()
-            .insert("grpc-accept-encoding", ACCEPTED);
-        response
-    }
-}
-
-fn grpc_response(answer: Answer) -> Response<Answer> {
-    let mut response = Response::new(answer);
-    let kind = HeaderValue::from_static("application/grpc");
-    response.headers_mut().insert(header::CONTENT_TYPE, kind);
-    response
-}
-
-fn framed(message: &[u8]) -> Bytes {
-    let length = u32::try_from(message.len()).unwrap_or(u32::MAX);
-    let mut out = Vec::with_capacity(message.len() + 5);
-    out.push(0);
-    out.extend_from_slice(&length.to_be_bytes());
-    out.extend_from_slice(message);
-    out.into()
-}
-
-impl http_body::Body for Answer {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        if let Some(data) = self.data.take() {
-            return Poll::Ready(Some(Ok(Frame::data(data))));
-        }
-        Poll::Ready(
-            self.trailers
-                .take()
-                .map(|trailers| Ok(Frame::trailers(trailers))),
-        )
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.data.is_none() && self.trailers.is_none()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.data.as_ref().map_or(0, |data| data.len() as u64))
-    }
 }

@@ -12,10 +12,16 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use tokio::time::{Instant, timeout};
 
-use super::body::{Joined, ReadError, in_time, next_data};
+use super::body::{Reading, Room, next_data};
+use super::cors::Cors;
+use super::guard::Guard;
+use super::packed;
 use super::refusal::Failed;
-use crate::intake::{self, Accepted, Admission, Caller, Intake, Refused};
+use crate::auth::Identity;
+use crate::intake::{self, Accepted, Caller, Intake, Refused};
 use crate::net::compression::{self, Encoding, Unsupported};
+use crate::net::peer::Peer;
+use crate::net::serve::{Traffic, TwoLengths};
 use crate::otlp::response;
 use crate::otlp::status::{GrpcCode, Status, retry_after_header};
 use crate::otlp::{Format, Signal};
@@ -25,10 +31,14 @@ use crate::telemetry::metrics::{Fault, ReceiverMetrics};
 pub(super) struct Http {
     /// The door.
     pub(super) intake: Intake,
+    /// Who is let in.
+    pub(super) guard: Guard,
     /// The largest body, as it comes and uncompressed, in bytes.
     pub(super) limit: usize,
     /// The longest that a client may take to send its body, once it is let in.
     pub(super) read_timeout: Duration,
+    /// Which web pages may send.
+    pub(super) cors: Option<Cors>,
     /// What is counted.
     pub(super) metrics: ReceiverMetrics,
 }
@@ -38,36 +48,54 @@ pub(super) struct Http {
 /// connection, and the answer would be lost with it.
 const DRAIN: (Duration, usize) = (Duration::from_secs(10), 256 << 20);
 
-/// What a body of undeclared length is paid for at a time, in bytes.
-const STEP: usize = 64 << 10;
+/// The same for one that was not let in, and is nobody to do much for.
+const DRAIN_DENIED: (Duration, usize) = (Duration::from_secs(2), 4 << 20);
 
 impl Http {
-    /// Answers one request.
+    /// Answers one request of this peer.
     pub(super) async fn serve(
         self: Arc<Self>,
         request: Request<Incoming>,
+        (peer, traffic): (Peer, Arc<Traffic>),
     ) -> Result<Response<Full<Bytes>>, Infallible> {
         let began = Instant::now();
-        let format = format(request.headers());
-        let signal = Signal::from_http_path(path(request.uri().path()))
-            .filter(|signal| self.intake.takes(*signal));
         let (head, mut body) = request.into_parts();
-        let response = match self.take((signal, format), &head, &mut body).await {
+        // Browsers show nothing when they ask whether they may.
+        if let Some(preflight) = self.cors.as_ref().and_then(|cors| cors.preflight(&head)) {
+            return Ok(preflight);
+        }
+        let format = format(&head.headers);
+        let signal = Signal::from_http_path(path(head.uri.path()))
+            .filter(|signal| self.intake.takes(*signal));
+        let outcome = match self.guard.pass(&head.headers, &peer).await {
+            Ok(identity) => {
+                let sending = (&mut body, &*traffic);
+                self.take((signal, format), &head, sending, identity).await
+            }
+            Err(denied) => Err(denied),
+        };
+        let mut response = match outcome {
             Ok((signal, format, accepted)) => {
-                let Accepted {
-                    items, rejected, ..
-                } = accepted;
-                self.metrics.accepted(signal, items, rejected);
-                success(signal, format, &accepted)
+                self.metrics
+                    .accepted(signal, accepted.items, accepted.rejected_by);
+                success((signal, format), &accepted, &head.headers)
             }
             Err(failed) => {
                 failed.count(&self.metrics, signal);
                 if is_worth_draining(&head, &body) {
-                    tokio::spawn(drain(body));
+                    let bounds = if failed.is_denied() {
+                        DRAIN_DENIED
+                    } else {
+                        DRAIN
+                    };
+                    tokio::spawn(drain(body, bounds));
                 }
-                failure(&failed, format.unwrap_or_default())
+                failure(&failed, &head.headers)
             }
         };
+        if let Some(cors) = &self.cors {
+            cors.mark(head.headers.get(header::ORIGIN), response.headers_mut());
+        }
         self.metrics.took(began.elapsed());
         Ok(response)
     }
@@ -76,11 +104,15 @@ impl Http {
         &self,
         kind: (Option<Signal>, Option<Format>),
         head: &request::Parts,
-        body: &mut Incoming,
+        (body, traffic): (&mut Incoming, &Traffic),
+        identity: Option<Identity>,
     ) -> Result<(Signal, Format, Accepted), Failed> {
         let (signal, format, encoding) = look(kind, head)?;
-        let caller = self.intake.caller(&head.headers, None);
-        let read = self.read(signal, body, (format, encoding), caller);
+        let caller = self.intake.caller(&head.headers, identity.as_ref(), None);
+        let budget = caller.budget(&self.intake.budget).clone();
+        let wanted = || traffic.is_crowded() || self.intake.is_waited_for(&budget);
+        let reading = Reading::new(self.read_timeout, None, &wanted);
+        let read = self.read(signal, (body, reading), (format, encoding), caller);
         let request = read.await?;
         let wire = request.body.len();
         let accepted = self.intake.submit(request).await?;
@@ -91,7 +123,7 @@ impl Http {
     async fn read(
         &self,
         signal: Signal,
-        body: &mut Incoming,
+        (body, reading): (&mut Incoming, Reading<'_>),
         (format, encoding): (Format, Option<Encoding>),
         caller: Caller,
     ) -> Result<intake::Request, Failed> {
@@ -102,21 +134,18 @@ impl Http {
         }
         let expected = length.unwrap_or_else(|| self.intake.expected());
         let mut admission = self.intake.admit(signal, expected, caller).await?;
-        let read = match length {
-            Some(length) => {
-                let joined = Joined::new(Bytes::new(), length);
-                in_time(self.read_timeout, joined.read(body))
-                    .await?
-                    .map_err(|error| broken(&error))
-            }
-            None => {
-                let joined = self.read_undeclared(body, &mut admission);
-                in_time(self.read_timeout, joined).await?
-            }
+        let reading = reading.begin();
+        let mut room = Room {
+            intake: &self.intake,
+            admission: &mut admission,
+            length,
+            limit: self.limit,
         };
+        let read = room.read(Bytes::new(), body, &reading);
+        let read = reading.in_time(read).await??;
         Ok(intake::Request {
             signal,
-            body: read?,
+            body: read,
             encoding,
             format,
             limit: self.limit,
@@ -125,33 +154,6 @@ impl Http {
             charge: admission.charge,
         })
     }
-
-    /// Reads a chunked body, paying as it grows.
-    async fn read_undeclared(
-        &self,
-        body: &mut Incoming,
-        admission: &mut Admission,
-    ) -> Result<Bytes, Failed> {
-        let mut joined = Vec::new();
-        while let Some(chunk) = next_data(body).await.map_err(|error| broken(&error))? {
-            let total = joined.len() + chunk.len();
-            if total > self.limit {
-                return Err(Refused::TooLarge { limit: self.limit }.into());
-            }
-            let paid = admission.reservation.bytes();
-            if total > paid {
-                // As the vector grows: what it has allocated is what is paid for.
-                let needed = total - paid;
-                let wished = needed.max(STEP).max(joined.len() / 2);
-                self.intake.grow(admission, needed, wished).await?;
-            }
-            joined.reserve_exact(admission.reservation.bytes().saturating_sub(joined.len()));
-            joined.extend_from_slice(&chunk);
-        }
-        joined.shrink_to_fit();
-        self.intake.settle_length(admission, joined.len()).await?;
-        Ok(joined.into())
-    }
 }
 
 /// What can be said of a request by its head alone.
@@ -159,6 +161,11 @@ fn look(
     (signal, format): (Option<Signal>, Option<Format>),
     head: &request::Parts,
 ) -> Result<(Signal, Format, Option<Encoding>), Failed> {
+    if head.extensions.get::<TwoLengths>().is_some() {
+        let problem = "the request has a Content-Length and a Transfer-Encoding: which of them \
+                       counts is a guess, and who stands between may have made another";
+        return Err(Failed::invalid(Fault::Framing, problem));
+    }
     let Some(signal) = signal else {
         let problem = format!(
             "{} is not served here: post to /v1/traces, /v1/metrics or /v1/logs, and see that a \
@@ -208,8 +215,7 @@ fn is_worth_draining(head: &request::Parts, body: &Incoming) -> bool {
 }
 
 /// Reads a body that nobody wants.
-async fn drain(mut body: Incoming) {
-    let (time, bytes) = DRAIN;
+async fn drain(mut body: Incoming, (time, bytes): (Duration, usize)) {
     let read = async {
         let mut left = bytes;
         while let Ok(Some(chunk)) = next_data(&mut body).await {
@@ -235,12 +241,26 @@ fn format(headers: &HeaderMap) -> Option<Format> {
     Format::from_media_type(headers.get(header::CONTENT_TYPE)?.to_str().ok()?)
 }
 
-fn broken(error: &ReadError) -> Failed {
-    Failed::invalid(Fault::Framing, &error.to_string())
+/// The format in which a failure is told: that of the request; where that is none of ours, JSON,
+/// which a person can read.
+fn readable(headers: &HeaderMap) -> Format {
+    let says_protobuf = |kind: &HeaderValue| {
+        let kind = kind.as_bytes();
+        kind.windows(8)
+            .any(|part| part.eq_ignore_ascii_case(b"protobuf"))
+    };
+    match headers.get(header::CONTENT_TYPE) {
+        Some(kind) if says_protobuf(kind) => Format::Protobuf,
+        _ => Format::Json,
+    }
 }
 
 /// A success, in the format of the request.
-fn success(signal: Signal, format: Format, accepted: &Accepted) -> Response<Full<Bytes>> {
+fn success(
+    (signal, format): (Signal, Format),
+    accepted: &Accepted,
+    asked: &HeaderMap,
+) -> Response<Full<Bytes>> {
     let body = if accepted.rejected == 0 && accepted.message.is_empty() {
         response::full_success()
     } else {
@@ -250,22 +270,22 @@ fn success(signal: Signal, format: Format, accepted: &Accepted) -> Response<Full
         Format::Protobuf => body,
         Format::Json => response::to_json(signal, &body),
     };
-    let mut response = Response::new(Full::new(body));
+    let mut response = packed::response(body, asked);
     let kind = HeaderValue::from_static(format.media_type());
     response.headers_mut().insert(header::CONTENT_TYPE, kind);
     response
 }
 
-/// A failure, with a `google.rpc.Status` for its body in the format of the request; in protobuf
-/// where that is not known.
-fn failure(failed: &Failed, format: Format) -> Response<Full<Bytes>> {
+/// A failure, with a `google.rpc.Status` for its body.
+fn failure(failed: &Failed, asked: &HeaderMap) -> Response<Full<Bytes>> {
     let status = &failed.status;
+    let format = readable(asked);
     let body = match format {
         Format::Protobuf => status.encode(),
         Format::Json => status.encode_json(),
     };
     let kind = format.media_type();
-    let mut response = Response::new(Full::new(body));
+    let mut response = packed::response(body, asked);
     *response.status_mut() = failed.http_status();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));

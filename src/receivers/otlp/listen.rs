@@ -1,29 +1,49 @@
-//! The listeners of an OTLP receiver, and what each of their connections is bounded by.
+//! The listeners of an OTLP receiver.
 
 use std::io;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::{Request, Version};
+use http_body_util::Either;
+use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::rt::TokioExecutor;
 use hyper_util::server::conn::auto::Builder;
 
+use super::connection::{Windows, http1, http2, limits};
+use super::cors::Cors;
 use super::grpc::Grpc;
+use super::guard::Guard;
+use super::health::Health;
 use super::http::Http;
-use super::{GrpcConfig, HttpConfig, KeepaliveConfig, OtlpConfig};
-use crate::budget::{Budget, Reservation};
+use super::{GrpcConfig, HttpConfig, OtlpConfig};
+use crate::auth::Authenticator;
 use crate::intake::Intake;
 use crate::net::inherited::Sockets;
-use crate::net::listen::Listener;
-use crate::net::serve::{Limits, serve};
+use crate::net::listen::{Kept, Listener, SocketMode};
+use crate::net::serve::serve;
+use crate::net::tls::{Alpn, Register, Server, ServerTlsConfig};
 use crate::shutdown::Drain;
+use crate::telemetry::health::Ready;
 use crate::telemetry::metrics::{ReceiverMetrics, Registry};
 
 /// Listeners that are bound, and not served yet.
 pub struct Listeners {
     grpc: Option<(Listener, GrpcConfig, ReceiverMetrics)>,
-    http: Option<(Listener, HttpConfig, ReceiverMetrics)>,
+    /// Without a listener of its own where it has the one of gRPC.
+    http: Option<(Option<Listener>, HttpConfig, ReceiverMetrics)>,
+    guard: Guard,
+}
+
+/// What listeners are opened with.
+pub struct Ground<'a> {
+    /// Where their series go.
+    pub registry: &'a Registry,
+    /// Where their uses of TLS are told.
+    pub tls: &'a Register,
+    /// What was inherited.
+    pub sockets: &'a mut Sockets,
 }
 
 impl Listeners {
@@ -35,23 +55,48 @@ impl Listeners {
     pub async fn open(
         name: &str,
         config: &OtlpConfig,
-        registry: &Registry,
-        sockets: &mut Sockets,
+        ground: &mut Ground<'_>,
     ) -> Result<Self, String> {
+        let component = format!("receivers.{name}");
+        let guard = config
+            .auth
+            .as_ref()
+            .map(|auth| Authenticator::open(auth, &component, ground.tls));
         let mut listeners = Self {
             grpc: None,
             http: None,
+            guard: Guard::new(guard.transpose()?),
         };
+        let shares = config.shares_a_port();
         if let Some(grpc) = &config.grpc {
-            let key = format!("receivers.{name}.grpc");
-            let listener = open(&grpc.endpoint, &key, sockets).await?;
-            let metrics = ReceiverMetrics::new(registry, name, "grpc");
+            let alpn = match shares {
+                true => Alpn::Any,
+                false => Alpn::Http2,
+            };
+            let door = Door {
+                key: format!("receivers.{name}.grpc"),
+                endpoint: &grpc.endpoint,
+                mode: grpc.socket_mode,
+                tls: grpc.tls.as_ref(),
+                alpn,
+            };
+            let listener = door.open(ground).await?;
+            let metrics = ReceiverMetrics::new(ground.registry, name, "grpc");
             listeners.grpc = Some((listener, grpc.clone(), metrics));
         }
         if let Some(http) = &config.http {
-            let key = format!("receivers.{name}.http");
-            let listener = open(&http.endpoint, &key, sockets).await?;
-            let metrics = ReceiverMetrics::new(registry, name, "http");
+            let door = Door {
+                key: format!("receivers.{name}.http"),
+                endpoint: &http.endpoint,
+                mode: http.socket_mode,
+                tls: http.tls.as_ref(),
+                alpn: Alpn::Any,
+            };
+            let listener = match shares {
+                true => None,
+                false => Some(door.open(ground).await?),
+            };
+            let metrics = ReceiverMetrics::new(ground.registry, name, "http");
             listeners.http = Some((listener, http.clone(), metrics));
         }
         Ok(listeners)
@@ -61,67 +106,124 @@ impl Listeners {
     ///
     /// # Errors
     /// No descriptor is free.
-    pub fn duplicate(&self) -> io::Result<Vec<OwnedFd>> {
+    pub fn duplicate(&self) -> io::Result<Vec<Kept>> {
         let grpc = self.grpc.iter().map(|(listener, ..)| listener);
-        let http = self.http.iter().map(|(listener, ..)| listener);
+        let http = self.http.iter().flat_map(|(listener, ..)| listener);
         grpc.chain(http).map(Listener::duplicate).collect()
     }
 
     /// Serves them until the drain begins and their connections are done.
-    pub async fn serve(self, intake: Intake, drain: Drain) {
+    pub async fn serve(self, intake: Intake, ready: Ready, drain: Drain) {
         let windows = Windows::new(&intake.budget);
-        let grpc = async {
-            if let Some((listener, config, metrics)) = self.grpc {
-                let limit = config.max_recv_msg_size.as_usize();
-                let grpc = Grpc {
-                    intake: intake.clone(),
-                    limit,
-                    metrics,
+        let guard = self.guard;
+        let grpc = self.grpc.map(|(listener, config, metrics)| {
+            let limit = config.max_recv_msg_size.as_usize();
+            let intake = intake.clone();
+            let grpc = Grpc {
+                intake,
+                guard: guard.clone(),
+                limit,
+                metrics,
+                health: Health::new(ready, drain.clone()),
+            };
+            (listener, config, Arc::new(grpc))
+        });
+        let http = self.http.map(|(listener, config, metrics)| {
+            let http = Http {
+                intake,
+                guard,
+                limit: config.max_request_body_size.as_usize(),
+                read_timeout: config.read_timeout,
+                cors: config.cors.as_ref().map(Cors::new),
+                metrics,
+            };
+            (listener, config, Arc::new(http))
+        });
+        match (grpc, http) {
+            (Some((listener, config, grpc)), Some((None, http_config, http))) => {
+                let side = Side {
+                    config,
+                    service: grpc,
                 };
-                serve_grpc(listener, &config, grpc, &windows, drain.clone()).await;
-            }
-        };
-        let http = async {
-            if let Some((listener, config, metrics)) = self.http {
-                let limit = config.max_request_body_size.as_usize();
-                let http = Http {
-                    intake: intake.clone(),
-                    limit,
-                    read_timeout: config.read_timeout,
-                    metrics,
+                let other = Side {
+                    config: http_config,
+                    service: http,
                 };
-                serve_http(listener, &config, http, &windows, drain.clone()).await;
+                serve_both(listener, side, other, windows, drain).await;
             }
-        };
-        tokio::join!(grpc, http);
+            (grpc, http) => {
+                let grpc = async {
+                    if let Some((listener, config, service)) = grpc {
+                        let side = Side { config, service };
+                        serve_grpc(listener, side, windows.clone(), drain.clone()).await;
+                    }
+                };
+                let http = async {
+                    if let Some((Some(listener), config, service)) = http {
+                        let side = Side { config, service };
+                        serve_http(listener, side, windows.clone(), drain.clone()).await;
+                    }
+                };
+                tokio::join!(grpc, http);
+            }
+        }
     }
 }
 
-async fn open(endpoint: &str, key: &str, sockets: &mut Sockets) -> Result<Listener, String> {
-    Listener::open(endpoint, key, sockets)
-        .await
-        .map_err(|error| error.to_string())
+/// One listener, as it is configured.
+struct Door<'a> {
+    key: String,
+    endpoint: &'a str,
+    mode: Option<SocketMode>,
+    tls: Option<&'a ServerTlsConfig>,
+    alpn: Alpn,
 }
+
+impl Door<'_> {
+    async fn open(&self, ground: &mut Ground<'_>) -> Result<Listener, String> {
+        let Self { key, alpn, .. } = self;
+        let tls = self
+            .tls
+            .map(|tls| Server::open(tls, *alpn, key, ground.tls));
+        let tls = tls.transpose()?;
+        let listener = Listener::open(self.endpoint, key, self.mode, ground.sockets).await;
+        let listener = listener.map_err(|error| error.to_string())?;
+        Ok(listener.with_tls(tls))
+    }
+}
+
+/// One protocol of a receiver.
+struct Side<C, S> {
+    config: C,
+    service: Arc<S>,
+}
+
+/// How long a gRPC connection may be open before its first call.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Requests under way on one HTTP/2 connection to the HTTP listener.
+const HTTP_STREAMS: u32 = 128;
 
 async fn serve_grpc(
     listener: Listener,
-    config: &GrpcConfig,
-    grpc: Grpc,
-    windows: &Windows,
+    side: Side<GrpcConfig, Grpc>,
+    windows: Windows,
     drain: Drain,
 ) {
-    let grpc = Arc::new(grpc);
-    let limits = limits(&config.keepalive, PATIENCE, windows);
-    serve(listener, limits, drain, move |_peer, traffic| {
+    let Side { config, service } = side;
+    let limits = limits(&config.keepalive, PATIENCE, &windows);
+    serve(listener, limits, drain, move |peer, traffic| {
         let window = windows.open();
         let mut builder = Builder::new(TokioExecutor::new()).http2_only();
-        http2(&mut builder, &window, config.max_concurrent_streams);
-        let held = Arc::new((grpc.metrics.connection(), window));
-        let grpc = Arc::clone(&grpc);
+        let streams = config.max_concurrent_streams;
+        http2(&mut builder, &window, streams, &config.keepalive);
+        let held = Arc::new((service.metrics.connection(), window));
+        let grpc = Arc::clone(&service);
         let service = service_fn(move |request| {
             // As long as the connection lives, its window is paid for.
             let _held = &held;
-            traffic.during(Arc::clone(&grpc).serve(request))
+            let from = (peer.clone(), Arc::clone(&traffic));
+            traffic.during(Arc::clone(&grpc).serve(request, from))
         });
         (builder, service)
     })
@@ -130,134 +232,72 @@ async fn serve_grpc(
 
 async fn serve_http(
     listener: Listener,
-    config: &HttpConfig,
-    http: Http,
-    windows: &Windows,
+    side: Side<HttpConfig, Http>,
+    windows: Windows,
     drain: Drain,
 ) {
-    let http = Arc::new(http);
-    let limits = limits(&config.keepalive, config.read_header_timeout, windows);
-    serve(listener, limits, drain, move |_peer, traffic| {
+    let Side { config, service } = side;
+    let limits = limits(&config.keepalive, config.read_header_timeout, &windows);
+    serve(listener, limits, drain, move |peer, traffic| {
         let window = windows.open();
         let mut builder = Builder::new(TokioExecutor::new());
-        http2(&mut builder, &window, HTTP_STREAMS);
-        builder
-            .http1()
-            .timer(TokioTimer::new())
-            .header_read_timeout(config.read_header_timeout)
-            .max_buf_size(window.bytes.min(HTTP1_BUFFER));
-        let held = Arc::new((http.metrics.connection(), window));
-        let http = Arc::clone(&http);
+        http2(&mut builder, &window, HTTP_STREAMS, &config.keepalive);
+        http1(&mut builder, &window, config.read_header_timeout);
+        let held = Arc::new((service.metrics.connection(), window));
+        let http = Arc::clone(&service);
         let service = service_fn(move |request| {
             let _held = &held;
-            traffic.during(Arc::clone(&http).serve(request))
+            let from = (peer.clone(), Arc::clone(&traffic));
+            traffic.during(Arc::clone(&http).serve(request, from))
         });
         (builder, service)
     })
     .await;
 }
 
-/// How long a gRPC connection may be open before its first call.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// The largest frame that a client may send. Large frames are most of what makes a pass-through
-/// cheap; clients that pin theirs to 16 KiB are free to.
-const MAX_FRAME: u32 = 1 << 20;
-
-/// What one stream may send before anybody reads it: a frame and what stands around it.
-const STREAM_WINDOW: u32 = MAX_FRAME + (64 << 10);
-
-/// The most and the least that one connection may send before anybody reads it. The least is
-/// HTTP/2's own initial window, which cannot be made smaller.
-const WINDOW: (usize, usize) = (4 << 20, 64 << 10);
-
-/// Requests under way on one HTTP/2 connection to the HTTP listener.
-const HTTP_STREAMS: u32 = 128;
-
-/// The largest read buffer of an HTTP/1.1 connection, its headers included: it is what the
-/// connection may send before anybody reads it, and no larger than its window is.
-const HTTP1_BUFFER: usize = 96 << 10;
-
-/// The longest list of headers.
-const MAX_HEADERS: u32 = 16 << 10;
-
-/// So many streams may be reset by the client before we came to see them, or by us for its
-/// mistakes, before the connection is given up (CVE-2023-44487 and its kin).
-const MAX_RESETS: (usize, usize) = (128, 1024);
-
-/// Flow-control windows are memory that a client can fill before anybody reads: they are paid
-/// for out of the budget, and all of them together take no more than a quarter of it.
-struct Windows {
-    budget: Budget,
-    share: Budget,
-}
-
-/// One connection's window, and what pays for it.
-struct Window {
-    bytes: usize,
-    _paid: (Reservation, Reservation),
-}
-
-impl Windows {
-    fn new(budget: &Budget) -> Self {
-        Self {
-            budget: budget.clone(),
-            share: Budget::new(budget.limit() / 4),
-        }
-    }
-
-    /// The first connections have large windows, later ones what is left. Where nothing is, a
-    /// connection still has HTTP/2's least: their number is bounded.
-    fn open(&self) -> Window {
-        let free = self.share.limit().saturating_sub(self.share.used());
-        let (most, least) = WINDOW;
-        let bytes = usize::try_from(free / 8)
-            .unwrap_or(usize::MAX)
-            .clamp(least, most);
-        let paid = self.budget.try_reserve(bytes).and_then(|budget| {
-            let share = self.share.try_reserve(bytes)?;
-            Ok((budget, share))
+/// Both protocols on one port, told apart request by request. A connection counts as one of gRPC.
+async fn serve_both(
+    listener: Listener,
+    grpc: Side<GrpcConfig, Grpc>,
+    http: Side<HttpConfig, Http>,
+    windows: Windows,
+    drain: Drain,
+) {
+    let limits = limits(
+        &http.config.keepalive,
+        http.config.read_header_timeout,
+        &windows,
+    );
+    let streams = grpc.config.max_concurrent_streams;
+    serve(listener, limits, drain, move |peer, traffic| {
+        let window = windows.open();
+        let mut builder = Builder::new(TokioExecutor::new());
+        http2(&mut builder, &window, streams, &http.config.keepalive);
+        http1(&mut builder, &window, http.config.read_header_timeout);
+        let held = Arc::new((grpc.service.metrics.connection(), window));
+        let (grpc, http) = (Arc::clone(&grpc.service), Arc::clone(&http.service));
+        let service = service_fn(move |request: Request<Incoming>| {
+            let _held = &held;
+            let (grpc, http) = (Arc::clone(&grpc), Arc::clone(&http));
+            let from = (peer.clone(), Arc::clone(&traffic));
+            traffic.during(async move {
+                match is_grpc(&request) {
+                    true => grpc.serve(request, from).await.map(|a| a.map(Either::Left)),
+                    false => http
+                        .serve(request, from)
+                        .await
+                        .map(|a| a.map(Either::Right)),
+                }
+            })
         });
-        match paid {
-            Ok(paid) => Window { bytes, _paid: paid },
-            Err(_unpaid) => Window {
-                bytes: least,
-                _paid: Default::default(),
-            },
-        }
-    }
-
-    /// As many connections as the share of all windows can pay for at their least.
-    fn affordable(&self) -> usize {
-        let (_, least) = WINDOW;
-        usize::try_from(self.share.limit()).unwrap_or(usize::MAX) / least
-    }
+        (builder, service)
+    })
+    .await;
 }
 
-fn limits(keepalive: &KeepaliveConfig, patience: Duration, windows: &Windows) -> Limits {
-    let max_connections = match keepalive.max_connections {
-        0 => windows.affordable().max(64),
-        set => set,
-    };
-    Limits {
-        max_connections,
-        max_age: keepalive.max_connection_age,
-        patience,
-        grace: keepalive.max_connection_age_grace,
-    }
-}
-
-fn http2(builder: &mut Builder<TokioExecutor>, window: &Window, streams: u32) {
-    let window = u32::try_from(window.bytes).unwrap_or(u32::MAX);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_frame_size(MAX_FRAME)
-        .initial_stream_window_size(window.min(STREAM_WINDOW))
-        .initial_connection_window_size(window)
-        .max_concurrent_streams(streams)
-        .max_header_list_size(MAX_HEADERS)
-        .max_pending_accept_reset_streams(MAX_RESETS.0)
-        .max_local_error_reset_streams(MAX_RESETS.1)
-        .auto_date_header(false);
+/// gRPC says so in its content type, and speaks HTTP/2.
+fn is_grpc<B>(request: &Request<B>) -> bool {
+    let kind = request.headers().get(http::header::CONTENT_TYPE);
+    request.version() == Version::HTTP_2
+        && kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
 }

@@ -6,13 +6,17 @@ use std::time::Duration;
 use http::StatusCode;
 use http::header::{self, HeaderName};
 
-use crate::intake::{InjectedError, Refused};
+use crate::auth::{self, Denied, Outcome};
+use crate::intake::{InjectedError, Refused, jittered};
 use crate::otlp::Signal;
 use crate::otlp::status::{GrpcCode, Status};
 use crate::telemetry::metrics::{Fault, ReceiverMetrics, Refusal};
 
 /// When a client that an injected fault has refused may come back.
 const INJECTED_DELAY: Duration = Duration::from_secs(1);
+
+/// When a client may come back that nobody could tell whether to let in.
+const NO_KEYS_DELAY: Duration = Duration::from_secs(1);
 
 /// What went wrong with a request, as the client hears it and as it is counted.
 #[derive(Debug)]
@@ -26,6 +30,10 @@ pub(super) struct Failed {
 enum Kind {
     Refusal(Refusal),
     Fault(Fault),
+    Denied {
+        reason: auth::Reason,
+        challenge: Option<&'static str>,
+    },
     Failed,
 }
 
@@ -45,12 +53,40 @@ impl Failed {
 
     /// The client took too long to send what it announced.
     pub(super) fn slow() -> Self {
-        let problem = "the request was not sent within the time that one may take";
-        let status = Status::unavailable(problem, Duration::from_secs(1));
+        let status = Status::unavailable(words(Refusal::SlowClient), Duration::from_secs(1));
         Self {
             status,
-            kind: Kind::Fault(Fault::Framing),
+            kind: Kind::Refusal(Refusal::SlowClient),
         }
+    }
+
+    /// The client's own deadline was reached before all of it had come.
+    pub(super) fn late() -> Self {
+        let problem = "the deadline of the call is over, and not all of it has come";
+        Self {
+            status: Status::new(GrpcCode::DeadlineExceeded, problem),
+            kind: Kind::Refusal(Refusal::SlowClient),
+        }
+    }
+
+    /// The sender is not let in.
+    pub(super) fn denied(denied: &Denied) -> Self {
+        let message = denied.message();
+        let status = match denied.reason.outcome() {
+            Outcome::Unauthenticated => Status::new(GrpcCode::Unauthenticated, message),
+            Outcome::Forbidden => Status::new(GrpcCode::PermissionDenied, message),
+            Outcome::Unavailable => Status::unavailable(message, jittered(NO_KEYS_DELAY)),
+        };
+        let kind = Kind::Denied {
+            reason: denied.reason,
+            challenge: denied.challenge(),
+        };
+        Self { status, kind }
+    }
+
+    /// Whether its sender is nobody for whom anything is to be done.
+    pub(super) fn is_denied(&self) -> bool {
+        matches!(self.kind, Kind::Denied { .. })
     }
 
     fn injected(error: InjectedError, processor: &str) -> Self {
@@ -86,7 +122,11 @@ impl Failed {
     pub(super) fn hint(&self) -> Option<(HeaderName, &'static str)> {
         match self.kind {
             Kind::Fault(Fault::Method) => Some((header::ALLOW, "POST")),
+            Kind::Fault(Fault::MediaType) => {
+                Some((header::ACCEPT, "application/x-protobuf, application/json"))
+            }
             Kind::Fault(Fault::Encoding) => Some((header::ACCEPT_ENCODING, "gzip, zstd")),
+            Kind::Denied { challenge, .. } => Some((header::WWW_AUTHENTICATE, challenge?)),
             _ => None,
         }
     }
@@ -95,6 +135,7 @@ impl Failed {
     pub(super) fn count(&self, metrics: &ReceiverMetrics, signal: Option<Signal>) {
         match (self.kind, signal) {
             (Kind::Fault(fault), _) => metrics.faulty(fault),
+            (Kind::Denied { reason, .. }, _) => metrics.denied(reason),
             (Kind::Refusal(why), Some(signal)) => metrics.refused(signal, 0, why),
             (Kind::Failed, Some(signal)) => metrics.failed(signal, 0),
             (Kind::Refusal(_) | Kind::Failed, None) => {}
@@ -156,5 +197,6 @@ fn words(why: Refusal) -> &'static str {
         Refusal::NotStored => "the disk does not take it for now; try again later",
         Refusal::RateLimited => "the tenant has sent more than it may; try again later",
         Refusal::FaultInjected => "a fault was injected; try again later",
+        Refusal::SlowClient => "the request was not sent within the time that one may take",
     }
 }

@@ -6,7 +6,9 @@ use metrics::{Counter, Gauge, Histogram};
 
 use super::Registry;
 use super::table::{self, BySignal};
+use crate::auth::{Outcome, Reason};
 use crate::otlp::Signal;
+use crate::otlp::walk::BadValue;
 
 /// Why a request was told to come back later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,11 +29,13 @@ pub enum Refusal {
     RateLimited,
     /// A `fault` processor says so.
     FaultInjected,
+    /// The client did not send in time what it announced.
+    SlowClient,
 }
 
 impl Refusal {
     /// Every reason; `as usize` is the index into it.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Budget,
         Self::TooManyHeld,
         Self::QueueFull,
@@ -40,6 +44,7 @@ impl Refusal {
         Self::NotStored,
         Self::RateLimited,
         Self::FaultInjected,
+        Self::SlowClient,
     ];
 
     /// The word for it in metric labels and logs.
@@ -53,6 +58,7 @@ impl Refusal {
             Self::NotStored => "not_stored",
             Self::RateLimited => "rate_limited",
             Self::FaultInjected => "fault_injected",
+            Self::SlowClient => "slow_client",
         }
     }
 }
@@ -108,19 +114,23 @@ impl Fault {
 
 type Each = [Counter; Signal::ALL.len()];
 
+/// By what is bad in an item.
+type EachBad = [Counter; BadValue::ALL.len()];
+
 /// The handles of one receiver and transport, registered once. Every request ends in exactly one
-/// of `accepted`, `refused`, `faulty` and `failed`.
+/// of `accepted`, `refused`, `faulty`, `denied` and `failed`.
 #[derive(Debug)]
 pub struct ReceiverMetrics {
     accepted: Each,
     refused: Each,
     failed: Each,
-    rejected: Each,
+    rejected: [EachBad; Signal::ALL.len()],
     succeeded_requests: Counter,
     refused_requests: Counter,
     failed_requests: Counter,
     refusals: [Counter; Refusal::ALL.len()],
     faults: [Counter; Fault::ALL.len()],
+    denials: [Counter; Reason::ALL.len()],
     wire_bytes: Counter,
     request_bytes: Histogram,
     request_seconds: Histogram,
@@ -138,12 +148,18 @@ impl ReceiverMetrics {
             accepted: each(&table::RECEIVER_ACCEPTED),
             refused: each(&table::RECEIVER_REFUSED),
             failed: each(&table::RECEIVER_FAILED),
-            rejected: Signal::ALL.map(|s| with(&table::RECEIVER_REJECTED_ITEMS, s.name())),
+            rejected: Signal::ALL.map(|signal| {
+                BadValue::ALL.map(|bad| {
+                    let labels = [receiver, transport, signal.name(), bad.name()];
+                    registry.counter(&table::RECEIVER_REJECTED_ITEMS, &labels)
+                })
+            }),
             succeeded_requests: with(&table::RECEIVER_REQUESTS, "success"),
             refused_requests: with(&table::RECEIVER_REQUESTS, "refused"),
             failed_requests: with(&table::RECEIVER_REQUESTS, "failure"),
             refusals: Refusal::ALL.map(|r| with(&table::RECEIVER_REFUSED_REQUESTS, r.name())),
             faults: Fault::ALL.map(|f| with(&table::RECEIVER_FAULTY_REQUESTS, f.name())),
+            denials: Reason::ALL.map(|r| with(&table::RECEIVER_DENIED_REQUESTS, r.name())),
             wire_bytes: registry.counter(&table::RECEIVER_WIRE_BYTES, &of),
             request_bytes: registry.histogram(&table::RECEIVER_REQUEST_BYTES, &of),
             request_seconds: registry.histogram(&table::RECEIVER_REQUEST_SECONDS, &of),
@@ -158,10 +174,15 @@ impl ReceiverMetrics {
         self.request_bytes.record(plain as f64);
     }
 
-    /// The client was told that we have `items`; `rejected` more were cut out of the request.
-    pub fn accepted(&self, signal: Signal, items: u64, rejected: u64) {
+    /// The client was told that we have `items`; those in `rejected`, by `BadValue as usize`,
+    /// were cut out of the request.
+    pub fn accepted(&self, signal: Signal, items: u64, rejected: [u64; BadValue::ALL.len()]) {
         add(&self.accepted, signal as usize, items);
-        add(&self.rejected, signal as usize, rejected);
+        if let Some(counters) = self.rejected.get(signal as usize) {
+            for (bad, items) in BadValue::ALL.into_iter().zip(rejected) {
+                add(counters, bad as usize, items);
+            }
+        }
         self.succeeded_requests.increment(1);
     }
 
@@ -176,6 +197,15 @@ impl ReceiverMetrics {
     pub fn faulty(&self, what: Fault) {
         add(&self.faults, what as usize, 1);
         self.failed_requests.increment(1);
+    }
+
+    /// The client was not let in.
+    pub fn denied(&self, why: Reason) {
+        add(&self.denials, why as usize, 1);
+        match why.outcome() {
+            Outcome::Unavailable => self.refused_requests.increment(1),
+            Outcome::Unauthenticated | Outcome::Forbidden => self.failed_requests.increment(1),
+        }
     }
 
     /// The request failed by a fault in otlpd itself.
@@ -235,11 +265,13 @@ mod tests {
     fn every_outcome_is_counted_under_its_own_name() {
         let registry = Registry::default();
         let receiver = ReceiverMetrics::new(&registry, "apps", "grpc");
-        receiver.accepted(Signal::Traces, 10, 2);
+        receiver.accepted(Signal::Traces, 10, [2, 1]);
         receiver.refused(Signal::Metrics, 5, Refusal::QueueFull);
         receiver.refused(Signal::Logs, 0, Refusal::Budget);
         receiver.faulty(Fault::Malformed);
         receiver.failed(Signal::Logs, 3);
+        receiver.denied(Reason::Expired);
+        receiver.denied(Reason::NoKeys);
         assert_eq!(
             lines(&registry),
             [
@@ -247,12 +279,15 @@ mod tests {
                 "otelcol_receiver_failed_log_records_total{} 3",
                 "otelcol_receiver_refused_metric_points_total{} 5",
                 "otelcol_receiver_requests_total{,outcome=\"success\"} 1",
-                "otelcol_receiver_requests_total{,outcome=\"refused\"} 2",
-                "otelcol_receiver_requests_total{,outcome=\"failure\"} 2",
+                "otelcol_receiver_requests_total{,outcome=\"refused\"} 3",
+                "otelcol_receiver_requests_total{,outcome=\"failure\"} 3",
+                "otlpd_receiver_denied_requests_total{,reason=\"expired\"} 1",
+                "otlpd_receiver_denied_requests_total{,reason=\"no_keys\"} 1",
                 "otlpd_receiver_faulty_requests_total{,reason=\"malformed\"} 1",
                 "otlpd_receiver_refused_requests_total{,reason=\"budget\"} 1",
                 "otlpd_receiver_refused_requests_total{,reason=\"queue_full\"} 1",
-                "otlpd_receiver_rejected_items_total{,signal=\"traces\"} 2",
+                "otlpd_receiver_rejected_items_total{,signal=\"traces\",reason=\"invalid_utf8\"} 2",
+                "otlpd_receiver_rejected_items_total{,signal=\"traces\",reason=\"invalid_id\"} 1",
             ]
         );
     }

@@ -137,15 +137,21 @@ single! {
     RECEIVER_REFUSED_REQUESTS: Kind::Counter,
         "otlpd_receiver_refused_requests" "" ["receiver", "transport", "reason"]
         "Requests that were refused: budget, too_many_held, queue_full, draining, \
-         not_delivered, not_stored, rate_limited or fault_injected.";
+         not_delivered, not_stored, rate_limited, fault_injected or slow_client.";
     RECEIVER_FAULTY_REQUESTS: Kind::Counter,
         "otlpd_receiver_faulty_requests" "" ["receiver", "transport", "reason"]
         "Requests at fault: malformed, compression, encoding, media_type, too_large, framing, \
          no_such_path or method.";
+    RECEIVER_DENIED_REQUESTS: Kind::Counter,
+        "otlpd_receiver_denied_requests" "" ["receiver", "transport", "reason"]
+        "Requests whose sender was not let in: missing, malformed, invalid, expired, \
+         not_yet_valid, wrong_audience or wrong_issuer (UNAUTHENTICATED, 401), not_allowed \
+         (PERMISSION_DENIED, 403) or no_keys (UNAVAILABLE, 503).";
     RECEIVER_REJECTED_ITEMS: Kind::Counter,
-        "otlpd_receiver_rejected_items" "" ["receiver", "transport", "signal"]
-        "Items at fault that were cut out of a request whose other items were accepted (partial \
-         success).";
+        "otlpd_receiver_rejected_items" "" ["receiver", "transport", "signal", "reason"]
+        "Items that were cut out of a request whose other items were accepted (partial success), \
+         for a bad value in them or in their resource, scope or metric: invalid_utf8 or \
+         invalid_id.";
     RECEIVER_WIRE_BYTES: Kind::Counter,
         "otlpd_receiver_wire_bytes" "bytes" ["receiver", "transport"]
         "Bytes of request bodies as they came, compressed or not.";
@@ -171,6 +177,22 @@ single! {
         "Requests that wait for bytes of the memory budget.";
     HELD_REQUESTS: Kind::Gauge, "otlpd_held_requests" "" []
         "Requests that are held because there is no room for them yet, for whatever reason.";
+    // TLS, where it is used.
+    TLS_CERTIFICATE_EXPIRY: Kind::Gauge,
+        "otlpd_tls_certificate_expiry_seconds" "seconds" ["component"]
+        "Until the certificate that is shown to others expires; below zero since it has. Absent \
+         where none is shown.";
+    TLS_RELOADS: Kind::Counter, "otlpd_tls_reloads" "" ["component", "outcome"]
+        "Times that files of certificates and keys had changed and were read again: success, or \
+         failure (what was read before stays in use).";
+    TLS_FAILED_HANDSHAKES: Kind::Counter, "otlpd_tls_failed_handshakes" "" ["component", "reason"]
+        "Clients that could not be served: timeout, not_tls, nothing_in_common (version, cipher or \
+         protocol), client_certificate (none, expired, of another CA), broken_off (by the client, \
+         which may not trust our certificate) or other.";
+    // The admin side.
+    ADMIN_DENIED_REQUESTS: Kind::Counter, "otlpd_admin_denied_requests" "" ["reason"]
+        "Requests to the admin listener whose sender was not let in, by the reasons of \
+         otlpd_receiver_denied_requests.";
     // Tenants: those with limits of their own by name, all the others as one.
     TENANT_ACCEPTED_ITEMS: Kind::Counter, "otlpd_tenant_accepted_items" "" ["tenant", "signal"]
         "Items that were accepted of a tenant.";

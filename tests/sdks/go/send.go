@@ -1,10 +1,13 @@
 // Sends COUNT spans, COUNT log records and COUNT data points four times: over gRPC and over
-// HTTP/protobuf, plain and gzipped, all at once, with the stock exporters and processors.
+// HTTP/protobuf, plain and gzipped, all at once, with the stock exporters and processors; and
+// spans over HTTP/JSON, which the SDK has for no other signal.
 //
-//	send GRPC_HOST:PORT HTTP_HOST:PORT COUNT [SECONDS]
+//	send GRPC_URL HTTP_URL COUNT [SECONDS]
 //
 // Every item carries its number, from 0 up, in the attribute "n"; service.name tells which of
-// the four it belongs to. With SECONDS, spans and log records are spread over that time. It says "ready" when all is set up, and begins when it reads a line.
+// them it belongs to. With SECONDS, spans and log records are spread over that time. Certificates
+// and headers are those of the SDK's own environment variables. It says "ready" when all is set
+// up, and begins when it reads a line.
 package main
 
 import (
@@ -45,9 +48,9 @@ type exporters struct {
 }
 
 func overGRPC(ctx context.Context, endpoint string, gzip bool) exporters {
-	spans := []otlptracegrpc.Option{otlptracegrpc.WithInsecure(), otlptracegrpc.WithEndpoint(endpoint)}
-	logs := []otlploggrpc.Option{otlploggrpc.WithInsecure(), otlploggrpc.WithEndpoint(endpoint)}
-	metrics := []otlpmetricgrpc.Option{otlpmetricgrpc.WithInsecure(), otlpmetricgrpc.WithEndpoint(endpoint)}
+	spans := []otlptracegrpc.Option{otlptracegrpc.WithEndpointURL(endpoint)}
+	logs := []otlploggrpc.Option{otlploggrpc.WithEndpointURL(endpoint)}
+	metrics := []otlpmetricgrpc.Option{otlpmetricgrpc.WithEndpointURL(endpoint)}
 	if gzip {
 		spans = append(spans, otlptracegrpc.WithCompressor("gzip"))
 		logs = append(logs, otlploggrpc.WithCompressor("gzip"))
@@ -61,9 +64,9 @@ func overGRPC(ctx context.Context, endpoint string, gzip bool) exporters {
 }
 
 func overHTTP(ctx context.Context, endpoint string, gzip bool) exporters {
-	spans := []otlptracehttp.Option{otlptracehttp.WithInsecure(), otlptracehttp.WithEndpoint(endpoint)}
-	logs := []otlploghttp.Option{otlploghttp.WithInsecure(), otlploghttp.WithEndpoint(endpoint)}
-	metrics := []otlpmetrichttp.Option{otlpmetrichttp.WithInsecure(), otlpmetrichttp.WithEndpoint(endpoint)}
+	spans := []otlptracehttp.Option{otlptracehttp.WithEndpointURL(endpoint + "/v1/traces")}
+	logs := []otlploghttp.Option{otlploghttp.WithEndpointURL(endpoint + "/v1/logs")}
+	metrics := []otlpmetrichttp.Option{otlpmetrichttp.WithEndpointURL(endpoint + "/v1/metrics")}
 	if gzip {
 		spans = append(spans, otlptracehttp.WithCompression(otlptracehttp.GzipCompression))
 		logs = append(logs, otlploghttp.WithCompression(otlploghttp.GzipCompression))
@@ -74,6 +77,17 @@ func overHTTP(ctx context.Context, endpoint string, gzip bool) exporters {
 		must(otlploghttp.New(ctx, logs...)),
 		must(otlpmetrichttp.New(ctx, metrics...)),
 	}
+}
+
+func overJSON(ctx context.Context, endpoint string, gzip bool) sdktrace.SpanExporter {
+	spans := []otlptracehttp.Option{
+		otlptracehttp.WithEndpointURL(endpoint + "/v1/traces"),
+		otlptracehttp.WithEncoding(otlptracehttp.EncodingJSON),
+	}
+	if gzip {
+		spans = append(spans, otlptracehttp.WithCompression(otlptracehttp.GzipCompression))
+	}
+	return must(otlptracehttp.New(ctx, spans...))
 }
 
 func sendSpans(ctx context.Context, of *resource.Resource, exporter sdktrace.SpanExporter, count int) {
@@ -147,6 +161,11 @@ func main() {
 				func() { sendPoints(ctx, of, over.metrics, count) },
 			)
 		}
+	}
+	for compression, gzip := range map[string]bool{"none": false, "gzip": true} {
+		of := resource.NewSchemaless(attribute.String("service.name", "go/json/"+compression))
+		spans := overJSON(ctx, os.Args[2], gzip)
+		sends = append(sends, func() { sendSpans(ctx, of, spans, count) })
 	}
 	fmt.Println("ready")
 	must(bufio.NewReader(os.Stdin).ReadString('\n'))

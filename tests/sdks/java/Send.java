@@ -22,17 +22,22 @@ import io.opentelemetry.sdk.trace.SdkTracerProvider;
 import io.opentelemetry.sdk.trace.export.BatchSpanProcessor;
 import io.opentelemetry.sdk.trace.export.SpanExporter;
 import java.io.IOException;
+import java.net.URLDecoder;
+import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.concurrent.TimeUnit;
 import java.util.function.Supplier;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
 
 /**
  * Sends COUNT spans, COUNT log records and COUNT data points four times: over gRPC and over
  * HTTP/protobuf, plain and gzipped, all at once, with the stock exporters and processors.
  *
- * <pre>java Send GRPC_HOST:PORT HTTP_HOST:PORT COUNT</pre>
+ * <pre>java Send GRPC_URL HTTP_URL COUNT</pre>
  *
  * Every item carries its number, from 0 up, in the attribute "n"; service.name tells which of the
  * four it belongs to. It says "ready" when all is set up, and begins when it reads a line.
@@ -111,9 +116,21 @@ final class Send {
     return provider.forceFlush();
   }
 
+  /** What the environment variable says; only the autoconfigured SDK reads it by itself. */
+  static Map<String, String> headers() {
+    var text = System.getenv().getOrDefault("OTEL_EXPORTER_OTLP_HEADERS", "");
+    return Stream.of(text.split(","))
+        .map(header -> header.split("=", 2))
+        .filter(header -> header.length == 2)
+        .collect(
+            Collectors.toMap(
+                header -> header[0],
+                header -> URLDecoder.decode(header[1], StandardCharsets.UTF_8)));
+  }
+
   public static void main(String[] arguments) throws IOException {
-    String grpc = "http://" + arguments[0];
-    String http = "http://" + arguments[1] + "/v1/";
+    String grpc = arguments[0];
+    String http = arguments[1] + "/v1/";
     int count = Integer.parseInt(arguments[2]);
     List<Supplier<CompletableResultCode>> sends = new ArrayList<>();
     for (String compression : List.of("none", "gzip")) {
@@ -122,18 +139,21 @@ final class Send {
           OtlpGrpcSpanExporter.builder()
               .setEndpoint(grpc)
               .setCompression(compression)
+              .setHeaders(Send::headers)
               .build();
       sends.add(() -> overGrpc.spans(grpcSpans));
       var grpcLogs =
           OtlpGrpcLogRecordExporter.builder()
               .setEndpoint(grpc)
               .setCompression(compression)
+              .setHeaders(Send::headers)
               .build();
       sends.add(() -> overGrpc.logs(grpcLogs));
       var grpcPoints =
           OtlpGrpcMetricExporter.builder()
               .setEndpoint(grpc)
               .setCompression(compression)
+              .setHeaders(Send::headers)
               .build();
       sends.add(() -> overGrpc.points(grpcPoints));
       var overHttp = new Send("java/http/" + compression, count);
@@ -141,18 +161,21 @@ final class Send {
           OtlpHttpSpanExporter.builder()
               .setEndpoint(http + "traces")
               .setCompression(compression)
+              .setHeaders(Send::headers)
               .build();
       sends.add(() -> overHttp.spans(httpSpans));
       var httpLogs =
           OtlpHttpLogRecordExporter.builder()
               .setEndpoint(http + "logs")
               .setCompression(compression)
+              .setHeaders(Send::headers)
               .build();
       sends.add(() -> overHttp.logs(httpLogs));
       var httpPoints =
           OtlpHttpMetricExporter.builder()
               .setEndpoint(http + "metrics")
               .setCompression(compression)
+              .setHeaders(Send::headers)
               .build();
       sends.add(() -> overHttp.points(httpPoints));
     }

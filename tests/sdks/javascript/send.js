@@ -1,10 +1,13 @@
-// Sends COUNT spans, COUNT log records and COUNT data points four times: over gRPC and over
-// HTTP/protobuf, plain and gzipped, all at once, with the stock exporters and processors.
+// Sends COUNT spans, COUNT log records and COUNT data points six times: over gRPC, over
+// HTTP/protobuf and over HTTP/JSON, plain and gzipped, all at once, with the stock exporters and
+// processors.
 //
-//     node send.js GRPC_HOST:PORT HTTP_HOST:PORT COUNT [SECONDS]
+//     node send.js GRPC_URL HTTP_URL COUNT [SECONDS]
 //
 // Every item carries its number, from 0 up, in the attribute "n"; service.name tells which of
-// the four it belongs to. With SECONDS, spans and log records are spread over that time. It says "ready" when all is set up, and begins when it reads a line.
+// the six it belongs to. With SECONDS, spans and log records are spread over that time.
+// Certificates and headers are those of the SDK's own environment variables. It says "ready" when
+// all is set up, and begins when it reads a line.
 'use strict';
 
 const { writeSync } = require('node:fs');
@@ -20,7 +23,7 @@ const { MeterProvider, PeriodicExportingMetricReader } = require('@opentelemetry
 
 // Long enough for shutdown to be the only export of metrics, so that every point is sent once.
 const NEVER_MS = 1e9;
-const PACKAGES = { grpc: 'grpc', http: 'proto' };
+const PACKAGES = { grpc: 'grpc', http: 'proto', json: 'http' };
 
 const [, , grpcEndpoint, httpEndpoint, countText, secondsText] = process.argv;
 const count = Number(countText);
@@ -35,7 +38,7 @@ async function pause() {
 function exporters(protocol, compression) {
   const signal = (name, type, path) => {
     const exporter = require(`@opentelemetry/exporter-${name}-otlp-${PACKAGES[protocol]}`)[type];
-    const url = protocol === 'grpc' ? `http://${grpcEndpoint}` : `http://${httpEndpoint}/v1/${path}`;
+    const url = protocol === 'grpc' ? grpcEndpoint : `${httpEndpoint}/v1/${path}`;
     const gzip = compression === 'gzip';
     return new exporter({
       url,
@@ -101,7 +104,7 @@ async function sendPoints(resource, exporter) {
 
 async function main() {
   const sends = [];
-  for (const protocol of ['grpc', 'http']) {
+  for (const protocol of ['grpc', 'http', 'json']) {
     for (const compression of ['none', 'gzip']) {
       const name = `javascript/${protocol}/${compression}`;
       const resource = resourceFromAttributes({ 'service.name': name });

@@ -1,16 +1,24 @@
-"""Sends COUNT spans, COUNT log records and COUNT data points four times: over gRPC and over
-HTTP/protobuf, plain and gzipped, all at once, with the stock exporters and processors.
+"""Sends COUNT spans, COUNT log records and COUNT data points six times: over gRPC, over
+HTTP/protobuf and over HTTP/JSON, plain and gzipped, all at once, with the stock exporters and
+processors.
 
-    send.py GRPC_HOST:PORT HTTP_HOST:PORT COUNT
+    send.py GRPC_URL HTTP_URL COUNT
 
 Every item carries its number, from 0 up, in the attribute "n"; service.name tells which of the
-four it belongs to. It says "ready" when all is set up, and begins when it reads a line.
+six it belongs to. Certificates and headers are those of the SDK's own environment variables. It
+says "ready" when all is set up, and begins when it reads a line.
 """
 
 import sys
 import threading
 
 import grpc
+from opentelemetry.exporter.otlp.common.http import Compression as JsonCompression
+from opentelemetry.exporter.otlp.json.http import (
+    OTLPMetricExporter as JsonMetrics,
+    OTLPSpanExporter as JsonSpans,
+)
+from opentelemetry.exporter.otlp.json.http._log_exporter import OTLPLogExporter as JsonLogs
 from opentelemetry.exporter.otlp.proto.grpc._log_exporter import OTLPLogExporter as GrpcLogs
 from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import (
     OTLPMetricExporter as GrpcMetrics,
@@ -38,19 +46,31 @@ NEVER_MS = 1e9
 def over_grpc(endpoint, compression):
     how = dict(
         endpoint=endpoint,
-        insecure=True,
-        compression=grpc.Compression.Gzip if compression == "gzip" else grpc.Compression.NoCompression,
+        insecure=endpoint.startswith("http:"),
+        compression=(
+            grpc.Compression.Gzip if compression == "gzip" else grpc.Compression.NoCompression
+        ),
     )
     return GrpcSpans(**how), GrpcLogs(**how), GrpcMetrics(**how)
 
 
 def over_http(endpoint, compression):
     how = dict(compression=Compression.Gzip if compression == "gzip" else Compression.NoCompression)
-    base = f"http://{endpoint}/v1/"
+    base = f"{endpoint}/v1/"
     return (
         HttpSpans(base + "traces", **how),
         HttpLogs(base + "logs", **how),
         HttpMetrics(base + "metrics", **how),
+    )
+
+
+def over_json(endpoint, compression):
+    how = dict(compression=JsonCompression(compression))
+    base = f"{endpoint}/v1/"
+    return (
+        JsonSpans(base + "traces", **how),
+        JsonLogs(base + "logs", **how),
+        JsonMetrics(base + "metrics", **how),
     )
 
 
@@ -100,6 +120,7 @@ def main():
         for protocol, exporters in (
             ("grpc", over_grpc(grpc_endpoint, compression)),
             ("http", over_http(http_endpoint, compression)),
+            ("json", over_json(http_endpoint, compression)),
         ):
             resource = Resource.create({"service.name": f"python/{protocol}/{compression}"})
             for send, exporter in zip((send_spans, send_logs, send_points), exporters):

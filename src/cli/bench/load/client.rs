@@ -20,11 +20,14 @@ use super::LoadArgs;
 use super::answer::Answer;
 use crate::cli::bench::args::Protocol;
 use crate::cli::bench::request::Shape;
+use crate::net::dial::Dialler;
+use crate::net::tls::{Alpn, Register};
 
 /// Where requests go and what their heads are.
 #[derive(Debug)]
 pub(super) struct Target {
     endpoint: String,
+    dialler: Dialler,
     protocol: Protocol,
     uri: Uri,
     headers: HeaderMap,
@@ -67,6 +70,14 @@ impl Target {
     /// The error is a sentence about the endpoint.
     pub(super) fn new(args: &LoadArgs, shape: Shape) -> Result<Self, String> {
         let (endpoint, timeout) = (args.endpoint.as_str(), args.timeout);
+        let alpn = match shape.protocol {
+            Protocol::Grpc => Alpn::Http2,
+            Protocol::Http => Alpn::Http1,
+        };
+        let (tls, register) = (args.tls.config(), Register::default());
+        let whose = ("--endpoint", &register);
+        let dialler = Dialler::new((endpoint, 4317), tls.as_ref(), alpn, whose)?;
+        let authority = dialler.target.authority.as_str();
         let signal = shape.kind.signal();
         let mut headers = HeaderMap::new();
         let mut put = |name, value| headers.insert(HeaderName::from_static(name), value);
@@ -82,14 +93,15 @@ impl Target {
                     HeaderValue::try_from(text).map_err(|e| e.to_string())?,
                 );
                 encoding.map(|encoding| put("grpc-encoding", encoding));
-                format!("http://{endpoint}{}", signal.grpc_path())
+                let scheme = dialler.scheme();
+                format!("{scheme}://{authority}{}", signal.grpc_path())
             }
             Protocol::Http => {
                 put(
                     "content-type",
                     HeaderValue::from_static("application/x-protobuf"),
                 );
-                let host = HeaderValue::try_from(endpoint).map_err(|error| error.to_string())?;
+                let host = HeaderValue::try_from(authority).map_err(|error| error.to_string())?;
                 put("host", host);
                 encoding.map(|encoding| put("content-encoding", encoding));
                 signal.http_path().to_owned()
@@ -97,6 +109,7 @@ impl Target {
         };
         Ok(Self {
             endpoint: endpoint.to_owned(),
+            dialler,
             protocol: shape.protocol,
             uri: Uri::try_from(uri).map_err(|error| format!("{endpoint}: {error}"))?,
             headers,
@@ -248,12 +261,8 @@ impl Sender {
 }
 
 async fn dial(target: &Target) -> Result<Sender, String> {
-    let stream = TcpStream::connect(&target.endpoint)
-        .await
-        .map_err(|error| error.to_string())?;
-    stream
-        .set_nodelay(true)
-        .map_err(|error| error.to_string())?;
+    let stream = target.dialler.dial().await;
+    let stream = stream.map_err(|error| error.to_string())?;
     let io = TokioIo::new(stream);
     match target.protocol {
         Protocol::Grpc => {

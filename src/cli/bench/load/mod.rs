@@ -18,6 +18,7 @@ use super::args::{Compression, Kind, Protocol};
 use super::item::Run;
 use super::print_json;
 use super::request::{Shape, Template};
+use crate::cli::tls::TlsArgs;
 use crate::units::parse_duration;
 use client::{Client, Target};
 use report::Tally;
@@ -26,9 +27,11 @@ use worker::{Plan, Worker};
 /// What `otlpd bench load` takes.
 #[derive(Args, Debug)]
 pub(super) struct LoadArgs {
-    /// Where the requests go, HOST:PORT, without TLS
+    /// Where the requests go: HOST:PORT, https://HOST:PORT or unix:PATH
     #[arg(long)]
     endpoint: String,
+    #[command(flatten)]
+    tls: TlsArgs,
     /// How the requests travel
     #[arg(long, value_enum, default_value = "grpc")]
     protocol: Protocol,

@@ -5,34 +5,35 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Request;
-use http::header::{CONTENT_TYPE, HOST};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::client::conn::http1::handshake;
-use hyper_util::rt::TokioIo;
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::cli::bench::wire::{put_bytes, put_fixed64, put_message};
-use crate::net::dial::{Target, dial};
+use crate::net::fetch::Fetch;
+use crate::net::tls::Register;
 use crate::otlp::Signal;
 
 /// The time between two tries where the collector does not take a span.
 const PAUSE: Duration = Duration::from_millis(200);
-/// The most that is read of an answer.
-const MAX_ANSWER: usize = 64 << 10;
+/// The longest that one try may take, and the most that is read of an answer.
+const BOUNDS: (Duration, usize) = (Duration::from_secs(30), 64 << 10);
 
 /// The receiver of the collector under test.
 #[derive(Clone)]
 pub(super) struct Feed {
-    target: Target,
+    fetch: Arc<Fetch>,
 }
 
 impl Feed {
     /// The error is a sentence about the URL.
     pub(super) fn new(url: &str) -> Result<Self, String> {
-        let target = Target::parse(url, 4318).map_err(|error| format!("--feed: {error}"))?;
-        Ok(Self { target })
+        let url = url.trim_end_matches('/').to_owned();
+        let path = format!("{url}{}", Signal::Traces.http_path());
+        let fetch = Fetch::new(&path, None, ("--feed", &Register::default()), BOUNDS)
+            .map_err(|error| format!("--feed: {error}"))?;
+        let fetch = Arc::new(fetch);
+        Ok(Self { fetch })
     }
 
     /// Sends one span that no other is like, in the background: a collector may answer only once
@@ -58,29 +59,12 @@ impl Feed {
     }
 
     async fn post(&self, body: Bytes) -> Result<u16, String> {
-        let stream = dial(&self.target)
-            .await
-            .map_err(|error| error.to_string())?;
-        let (mut sender, connection) = handshake(TokioIo::new(stream))
-            .await
-            .map_err(|error| error.to_string())?;
-        tokio::spawn(async move { connection.await.ok() });
-        let path = format!("{}{}", self.target.path, Signal::Traces.http_path());
-        let request = Request::post(path)
-            .header(HOST, &self.target.authority)
-            .header(CONTENT_TYPE, "application/x-protobuf")
-            .body(Full::new(body))
-            .map_err(|error| error.to_string())?;
-        let response = sender
-            .send_request(request)
-            .await
-            .map_err(|error| error.to_string())?;
-        let status = response.status().as_u16();
-        Limited::new(response.into_body(), MAX_ANSWER)
-            .collect()
-            .await
-            .map_err(|error| error.to_string())?;
-        Ok(status)
+        let mut headers = HeaderMap::new();
+        let kind = HeaderValue::from_static("application/x-protobuf");
+        headers.insert(CONTENT_TYPE, kind);
+        let answer = self.fetch.post(headers, body).await;
+        let answer = answer.map_err(|error| error.to_string())?;
+        Ok(answer.status.as_u16())
     }
 }
 

@@ -17,8 +17,8 @@ const SMUGGLING: &str = "RFC 9112 section 6.3";
 pub(super) const LINES: &[Check] = &[
     check!(Must "H34", "Transfer-Encoding: chunked without Content-Length is taken",
         "RFC 9112 section 7.1", chunked),
-    check!(Should "H35", "1000 requests on a connection, one after the other, are all taken",
-        "OTLP 1.11 \"OTLP/HTTP Connection\" (keep alive)", keep_alive),
+    check!(Should "H35", "1000 requests on a connection are taken, or its end is announced",
+        "RFC 9112 sections 9.3, 9.6", keep_alive),
     check!(Must "H36", "pipelined requests are answered in their order", "RFC 9112 section 9.3.2", pipelined),
     check!(Choice "H37", "HTTP/2 without TLS is taken, with prior knowledge",
         "OTLP 1.11 \"OTLP/HTTP\" (MAY)", h2c),

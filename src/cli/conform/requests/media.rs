@@ -4,16 +4,18 @@ use std::sync::Arc;
 
 use super::needs_json;
 use crate::cli::conform::data::{self, json};
-use crate::cli::conform::line::{Check, Checked, check, expect, noted, pass, skip};
+use crate::cli::conform::line::{Check, Checked, Verdict, check, expect, noted, pass, skip};
 use crate::cli::conform::probe::{Ask, Probe};
 use crate::cli::conform::{JSON, PROTOBUF};
 
 const METHODS: &str = "RFC 9110 sections 9.1, 15.5.6";
 
 pub(super) const LINES: &[Check] = &[
-    check!(Must "H6", "media types are read without regard to case and parameters",
+    check!(Must "H6", "media types are read without regard to case; a charset has no effect",
         "RFC 9110 section 8.3.1, RFC 8259 section 11", variants),
-    check!(Must "H14", "an unknown path is answered 4xx, never with a success", "RFC 9110 section 15.5.5", unknown_path),
+    check!(Choice "H6b", "parameters of media types that are not known have no effect",
+        "RFC 2045 section 5", parameters),
+    check!(Must "H14", "an unknown path is answered 4xx, never with a success", "OTLP 1.11 \"OTLP/HTTP Response, Failures\", RFC 9110 section 15.5.5", unknown_path),
     check!(Should "H15", "GET, PUT, PATCH and HEAD of a signal's path are answered 405", METHODS, methods),
     check!(Must "H15b", "a 405 has an Allow header, in which POST stands", "RFC 9110 section 15.5.6", allow),
     check!(Choice "H16", "a POST without Content-Type is answered 415", "otlpd's choice", no_type),
@@ -26,34 +28,40 @@ pub(super) const LINES: &[Check] = &[
         "otlpd's choice", skip "depends on the server's configuration"),
 ];
 
-async fn variants(probe: Arc<Probe>) -> Checked {
-    let signal = probe.any_signal();
-    let body = data::request(signal, 1);
-    for kind in ["APPLICATION/X-Protobuf", "application/x-protobuf; v=1"] {
-        let ask = Ask::post(signal.http_path()).with("content-type", kind);
-        let answer = probe.ask(&ask.body(body.clone())).await?;
+/// Goes on where a body is taken under these media types.
+async fn expect_taken(probe: &Probe, body: &[u8], kinds: &[&'static str]) -> Result<(), Verdict> {
+    for kind in kinds {
+        let ask = Ask::post(probe.any_signal().http_path()).with("content-type", *kind);
+        let answer = probe.ask(&ask.body(body)).await?;
         expect(
             answer.code == 200,
             "200",
             format!("{} to {kind:?}", answer.told()),
         )?;
     }
+    Ok(())
+}
+
+async fn variants(probe: Arc<Probe>) -> Checked {
+    let body = data::request(probe.any_signal(), 1);
+    expect_taken(&probe, &body, &["APPLICATION/X-Protobuf"]).await?;
     if needs_json(&probe).await.is_err() {
         return noted("JSON is not served");
     }
-    for kind in [
-        "APPLICATION/JSON",
-        "application/json; charset=utf-8",
-        "application/json;v=1",
-    ] {
-        let ask = Ask::post(signal.http_path()).with("content-type", kind);
-        let answer = probe.ask(&ask.body(json::request(signal, 1))).await?;
-        expect(
-            answer.code == 200,
-            "200",
-            format!("{} to {kind:?}", answer.told()),
-        )?;
+    let body = json::request(probe.any_signal(), 1);
+    let kinds = ["APPLICATION/JSON", "application/json; charset=utf-8"];
+    expect_taken(&probe, body.as_bytes(), &kinds).await?;
+    pass()
+}
+
+async fn parameters(probe: Arc<Probe>) -> Checked {
+    let body = data::request(probe.any_signal(), 1);
+    expect_taken(&probe, &body, &["application/x-protobuf; v=1"]).await?;
+    if needs_json(&probe).await.is_err() {
+        return noted("JSON is not served");
     }
+    let body = json::request(probe.any_signal(), 1);
+    expect_taken(&probe, body.as_bytes(), &["application/json;v=1"]).await?;
     pass()
 }
 

@@ -91,11 +91,11 @@ fn integer(cursor: &mut Cursor<'_>) -> Read<Integer> {
     match cursor.peek() {
         b'"' => {
             cursor.step();
-            if let Some(value) = digits(cursor) {
-                if cursor.peek() == b'"' {
-                    cursor.step();
-                    return Ok(value);
-                }
+            if let Some(value) = digits(cursor)
+                && cursor.peek() == b'"'
+            {
+                cursor.step();
+                return Ok(value);
             }
             *cursor = start;
             let text = short(cursor, INTEGER)?;

@@ -57,10 +57,6 @@ fn ids_are_hexadecimal_in_either_case_and_nothing_else() {
     assert_eq!(span(r#""traceId":"""#).unwrap(), "");
     assert_eq!(span(r#""traceId":null"#).unwrap(), "");
     // Two digits are a byte, escaped or not; that it is too short is for the walk to say.
-    assert_eq!(
-        span(r#""spanId":"\u0041b"#.to_owned().as_str().trim()).is_err(),
-        true
-    );
     assert_eq!(span(r#""spanId":"\u0041b""#).unwrap(), r#""spanId":"ab""#);
     for id in [
         r#""abc""#,

@@ -1,12 +1,13 @@
-//! Sends COUNT spans, COUNT log records and COUNT data points four times: over gRPC and over
-//! HTTP/protobuf, plain and gzipped, all at once, with the stock exporters and processors.
+//! Sends COUNT spans, COUNT log records and COUNT data points six times: over gRPC, over
+//! HTTP/protobuf and over HTTP/JSON, plain and gzipped, all at once, with the stock exporters and
+//! processors.
 //!
 //! ```text
-//! send GRPC_HOST:PORT HTTP_HOST:PORT COUNT
+//! send GRPC_URL HTTP_URL COUNT
 //! ```
 //!
 //! Every item carries its number, from 0 up, in the attribute "n"; service.name tells which of
-//! the four it belongs to. It says "ready" when all is set up, and begins when it reads a line.
+//! the six it belongs to. Headers are those of the SDK's own environment variable. It says "ready" when all is set up, and begins when it reads a line.
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -37,7 +38,7 @@ macro_rules! exporter {
         if $how.protocol == "grpc" {
             let builder = $exporter::builder()
                 .with_tonic()
-                .with_endpoint(format!("http://{}", $how.endpoint));
+                .with_endpoint($how.endpoint.clone());
             match $how.gzip {
                 true => builder.with_compression(Compression::Gzip).build(),
                 false => builder.build(),
@@ -45,8 +46,11 @@ macro_rules! exporter {
         } else {
             let builder = $exporter::builder()
                 .with_http()
-                .with_protocol(Protocol::HttpBinary)
-                .with_endpoint(format!("http://{}/v1/{}", $how.endpoint, $path));
+                .with_protocol(match $how.protocol {
+                    "json" => Protocol::HttpJson,
+                    _ => Protocol::HttpBinary,
+                })
+                .with_endpoint(format!("{}/v1/{}", $how.endpoint, $path));
             match $how.gzip {
                 true => builder.with_compression(Compression::Gzip).build(),
                 false => builder.build(),
@@ -138,16 +142,16 @@ impl How {
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().collect();
     let [_, grpc, http, count] = arguments.as_slice() else {
-        eprintln!("usage: send GRPC_HOST:PORT HTTP_HOST:PORT COUNT");
+        eprintln!("usage: send GRPC_URL HTTP_URL COUNT");
         return ExitCode::from(2);
     };
     let count = count.parse().expect("COUNT is a number");
     // What tonic's exporters are made in; the processors have threads of their own.
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let begin = Arc::new(Barrier::new(13));
+    let begin = Arc::new(Barrier::new(2 * 3 * 3 + 1));
     let mut sent = Vec::new();
     for gzip in [false, true] {
-        for (protocol, endpoint) in [("grpc", grpc), ("http", http)] {
+        for (protocol, endpoint) in [("grpc", grpc), ("http", http), ("json", http)] {
             let how = How {
                 protocol,
                 gzip,
