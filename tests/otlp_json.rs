@@ -182,13 +182,15 @@ proptest! {
         prop_assert_eq!(text(signal, &read), &written[..]);
         // Not-a-numbers are all the same in JSON.
         if !written.contains("\"NaN\"") {
-            let (read, body) = (decode(signal, &read).unwrap(), decode(signal, &body).unwrap());
-            prop_assert_eq!(read.encoded(), body.encoded());
+            let (ours, body) = (decode(signal, &read).unwrap(), decode(signal, &body).unwrap());
+            prop_assert_eq!(ours.encoded(), body.encoded());
         }
         let pretty = serde_json::from_str::<Value>(&written).unwrap();
         let pretty = serde_json::to_vec_pretty(&pretty).unwrap();
         let again = read_by_us(signal, &pretty).unwrap();
-        prop_assert_eq!(text(signal, &again), written);
+        // Its keys are in another order, and so are the fields.
+        let (again, read) = (decode(signal, &again).unwrap(), decode(signal, &read).unwrap());
+        prop_assert_eq!(again.encoded(), read.encoded());
     }
 
     #[test]

@@ -35,6 +35,11 @@ pub(crate) enum Change {
     PartialCountIsTooLarge,
     MetricsAreCounted,
     SuccessIsText,
+    JsonPartialSuccessIsNull,
+    JsonPartialSuccessIsEmpty,
+    JsonIsAnsweredAsProtobuf,
+    JsonCountIsNumber,
+    JsonIsUnknown,
     GrpcOversizeIsOutOfRange,
     GrpcOversizeHasRetryInfo,
     GrpcInvalidIsUnavailable,
@@ -64,7 +69,7 @@ pub(crate) const CHANGES: &[(Change, Expected)] = &[
     (Change::OversizeIs503, fails("H18 H19 H20 H43")),
     (Change::ErrorsAreText, fails("H12b H13 H13c")),
     (Change::ErrorsAreEmpty, fails("H12b H13 H13c")),
-    (Change::DamagedIsTaken, finds("H12 H29 H30", "H28 H32")),
+    (Change::DamagedIsTaken, finds("H12 H29 H30", "H10 H28 H32")),
     (Change::UnknownPathIsTaken, fails("H14")),
     (Change::NoAllow, fails("H15b")),
     (Change::TrailingSlashMoves, finds("", "H44")),
@@ -72,7 +77,12 @@ pub(crate) const CHANGES: &[(Change, Expected)] = &[
     (Change::EmptyPartialSuccess, fails("H7")),
     (Change::PartialCountIsTooLarge, fails("G5 H11")),
     (Change::MetricsAreCounted, fails("G8")),
-    (Change::SuccessIsText, fails("H3")),
+    (Change::SuccessIsText, fails("H3 H4")),
+    (Change::JsonPartialSuccessIsNull, finds("", "H8b")),
+    (Change::JsonPartialSuccessIsEmpty, finds("H8", "H8b")),
+    (Change::JsonIsAnsweredAsProtobuf, fails("H4")),
+    (Change::JsonCountIsNumber, fails("H11b")),
+    (Change::JsonIsUnknown, fails("H5")),
     (Change::GrpcOversizeIsOutOfRange, fails("G12 G13")),
     (Change::GrpcOversizeHasRetryInfo, fails("G12 G13")),
     (Change::GrpcInvalidIsUnavailable, finds("G11", "G11b")),
@@ -153,8 +163,10 @@ async fn serve(
     let response = forward(Request::from_parts(head, Full::new(body)), behind, is_http2).await?;
     let (head, body) = response.into_parts();
     let collected = body.collect().await?;
+    let is_json = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
     let mut found = Found {
         path,
+        is_json,
         status: head.status,
         headers: head.headers,
         trailers: collected.trailers().cloned(),
@@ -187,12 +199,15 @@ async fn forward(
 /// An answer of the daemon.
 struct Found {
     path: String,
+    /// Whether the request was of this type.
+    is_json: bool,
     status: StatusCode,
     headers: HeaderMap,
     trailers: Option<HeaderMap>,
     body: Bytes,
 }
 
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const PROTOBUF: HeaderValue = HeaderValue::from_static("application/x-protobuf");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain");
 
@@ -210,11 +225,29 @@ impl Found {
             (Change::TrailingSlashMoves, 404) if self.path.ends_with('/') => {
                 self.status = StatusCode::PERMANENT_REDIRECT;
             }
-            (Change::EmptyPartialSuccess, 200) if self.body.is_empty() => {
+            (Change::EmptyPartialSuccess, 200) if self.body.is_empty() && !self.is_json => {
                 self.body = Bytes::from_static(b"\x0a\x00");
             }
-            (Change::PartialCountIsTooLarge, 200) if !self.body.is_empty() => {
+            (Change::PartialCountIsTooLarge, 200) if !self.body.is_empty() && !self.is_json => {
                 self.body = Bytes::from_static(b"\x0a\x05\x08\x63\x12\x01x");
+            }
+            (Change::JsonPartialSuccessIsNull, 200) if self.body == "{}" => {
+                self.body = Bytes::from_static(b"{\"partialSuccess\":null}");
+            }
+            (Change::JsonPartialSuccessIsEmpty, 200) if self.body == "{}" => {
+                self.body = Bytes::from_static(b"{\"partialSuccess\":{}}");
+            }
+            (Change::JsonIsAnsweredAsProtobuf, 200) => {
+                self.headers.insert(header::CONTENT_TYPE, PROTOBUF);
+            }
+            (Change::JsonCountIsNumber, 200) if self.is_json => {
+                let text = String::from_utf8_lossy(&self.body);
+                let number = text.replace("\"1\"", "1");
+                self.body = number.into_bytes().into();
+            }
+            (Change::JsonIsUnknown, _) if self.is_json => {
+                self.status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+                self.say(&JSON, b"{\"message\":\"no JSON\"}");
             }
             (Change::SuccessIsText, 200) => {
                 self.headers.insert(header::CONTENT_TYPE, TEXT);
@@ -266,7 +299,9 @@ impl Found {
             (Change::GrpcEmptyPartialSuccess, Some(0)) if self.body.len() == 5 => {
                 self.body = Bytes::from_static(b"\0\0\0\0\x02\x0a\x00");
             }
-            (Change::PartialCountIsTooLarge, Some(0)) if self.body.len() > 5 => {
+            (Change::PartialCountIsTooLarge, Some(0))
+                if self.body.len() > 5 && self.path.ends_with("/Export") =>
+            {
                 self.body = Bytes::from_static(b"\0\0\0\0\x07\x0a\x05\x08\x63\x12\x01x");
             }
             (Change::MetricsAreCounted, Some(0))
