@@ -78,8 +78,13 @@ async fn start() -> Daemon {
 
 /// The same, for whoever this lets in.
 async fn start_with(auth: Option<AuthConfig>) -> Daemon {
-    let auth = auth.map(|auth| Authenticator::open(&auth, "admin", &Register::default()));
-    let auth = auth.transpose().unwrap();
+    let auth = match auth {
+        Some(auth) => {
+            let opened = Authenticator::open(&auth, "admin", &Register::default()).await;
+            Some(opened.unwrap())
+        }
+        None => None,
+    };
     let listener = Listener::bind("127.0.0.1:0", "admin").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (cpu_tx, cpu) = watch::channel(CpuAllowance {
