@@ -40,6 +40,11 @@ impl Outcome {
         }
     }
 
+    /// Whether the server did otherwise than the line has it, binding or not.
+    pub(super) const fn is_otherwise(&self) -> bool {
+        matches!(self.verdict, Verdict::Fail { .. })
+    }
+
     /// What there is to add to the line.
     pub(super) fn remark(&self) -> String {
         match &self.verdict {
