@@ -20,7 +20,7 @@ use otlpd::processors::fault::{self, FaultConfig};
 use otlpd::telemetry::health::{Health, State};
 use otlpd::telemetry::lanes::{Breaker, LaneFacts, LaneStats, Lanes};
 use otlpd::telemetry::ledger::{Fate, Ledger, Reason};
-use otlpd::telemetry::metrics::{Fault, ReceiverMetrics, Refusal, Registry, table};
+use otlpd::telemetry::metrics::{Fault, ReadingMetrics, ReceiverMetrics, Refusal, Registry, table};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -240,6 +240,7 @@ async fn every_metric_of_the_table_is_served_in_both_formats() {
     receiver.body(10, 100);
     receiver.took(Duration::from_millis(4));
     let _open = receiver.connection();
+    ReadingMetrics::new(&daemon.registry, "files").found(1, 2);
     let (intake, tenants) = (IntakeConfig::default(), TenantsConfig::default());
     let budget = Budget::new(1 << 20);
     drop(Tenants::new(&tenants, &intake, &budget, &daemon.registry));

@@ -24,14 +24,19 @@ mod texts;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use daemon::{Daemon, assert_balances};
 use files::{Disk, lines, lines_so_far, numbered, numbers, post, proto, through};
 use oracle::decode;
+use otlpd::batch::{Batch, Context};
+use otlpd::component::Exporter as _;
+use otlpd::exporters::Compression;
+use otlpd::exporters::file::{File as FileExporter, FileConfig, RotationConfig};
 use otlpd::otlp::{Format, Signal};
+use otlpd::units::ByteSize;
 use process::{load, until};
 use serde_json::Value;
 
@@ -507,5 +512,65 @@ fn a_kill_leaves_at_most_one_broken_line_and_the_next_start_none() {
     last.stop();
     for line in lines(&path) {
         serde_json::from_str::<Value>(&line).expect("a whole line");
+    }
+}
+
+/// As while one process takes over from another: whoever writes has the file to himself, cuts back
+/// nothing of the other's, and finds the file again that the other has rotated away.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_who_write_to_one_file_break_no_line_and_lose_none() {
+    for compression in [Compression::None, Compression::Gzip] {
+        let folder = tempfile::tempdir().unwrap();
+        let config = FileConfig {
+            path: Some(folder.path().join("logs.data")),
+            compression,
+            rotation: Some(RotationConfig {
+                max_bytes: ByteSize(20_000),
+                max_backups: 0,
+                ..RotationConfig::default()
+            }),
+            ..FileConfig::default()
+        };
+        let writers = [0, 1].map(|_| FileExporter::new(&config).unwrap());
+        let writes = (0..400).map(|number| {
+            let writer = &writers[number as usize % 2];
+            let batch = batch(&numbered(number));
+            async move { writer.export(&batch).await }
+        });
+        for written in futures_util::future::join_all(writes).await {
+            written.unwrap();
+        }
+        let mut found = Vec::new();
+        for file in files::files(folder.path()) {
+            let bytes = fs::read(&file).unwrap();
+            let text = match compression {
+                Compression::None => bytes,
+                _ => {
+                    let mut text = Vec::new();
+                    let mut inflated = flate2::read::MultiGzDecoder::new(&bytes[..]);
+                    inflated.read_to_end(&mut text).unwrap();
+                    text
+                }
+            };
+            found.extend(numbers(String::from_utf8(text).unwrap().lines()));
+        }
+        found.sort_unstable();
+        assert_eq!(found, (0..400).collect::<Vec<_>>());
+        assert!(files::files(folder.path()).len() > 2);
+    }
+}
+
+fn batch(request: &[u8]) -> Batch {
+    Batch {
+        signal: Signal::Logs,
+        chunks: [bytes::Bytes::copy_from_slice(request)]
+            .into_iter()
+            .collect(),
+        items: 1,
+        received: tokio::time::Instant::now(),
+        context: Context::default(),
+        deadline: None,
+        encoded: None,
+        reservations: Default::default(),
     }
 }

@@ -379,22 +379,18 @@ async fn start_at_end_takes_only_what_comes_whole_lines_of_it() {
     fs::write(&path, [&text(90..99), first].concat()).unwrap();
     let sink = Capture::start().await;
     let daemon = reader(folder.path(), "start_at = \"end\"", &sink, "");
-    // It has looked once another file is read, which came later and is read from its beginning.
+    // It has looked once a file is read that came later, and is read from its beginning.
     let mut tried = 0;
     until("a new file is read", || {
         fs::write(folder.path().join(format!("new{tried}.data")), text([1])).unwrap();
         tried += 1;
         !arrived(&sink).is_empty()
     });
-    until("all of them are read", || {
-        append(&path, b"");
-        arrived(&sink).len() == tried
-    });
     append(&path, second);
     until("the line that was under way comes", || {
         arrived(&sink).contains(&0)
     });
-    assert!(!arrived(&sink).contains(&98));
+    assert!(!arrived(&sink).contains(&98), "{:?}", arrived(&sink));
     assert_eq!(faulty(&daemon, "malformed"), 0);
 }
 

@@ -10,6 +10,7 @@ use crate::config::tree::Node;
 use crate::exporters::ExporterConfig;
 use crate::exporters::file::FileConfig;
 use crate::otlp::{Format, Signal};
+use crate::receivers::ReceiverConfig;
 use crate::receivers::file as read;
 
 /// Checks the keys of a file receiver.
@@ -88,6 +89,7 @@ pub(super) fn graph(tree: &Node, config: &Config, findings: &mut Findings) {
         };
         let signals = signals(config, name);
         one_kind(name, file, &signals, &mut site);
+        circle(name, file, config, &mut site);
         for path in signals.iter().filter_map(|signal| file.path_of(*signal)) {
             match writers.get(&path) {
                 Some(other) if *other != name => {
@@ -100,6 +102,34 @@ pub(super) fn graph(tree: &Node, config: &Config, findings: &mut Findings) {
                 _ => {
                     writers.insert(path, name);
                 }
+            }
+        }
+    }
+}
+
+/// Who reads what he writes reads it for ever.
+fn circle(name: &str, file: &FileConfig, config: &Config, site: &mut Site<'_>) {
+    let pipelines = config.pipelines.values();
+    for pipeline in pipelines.filter(|pipeline| pipeline.exporters.iter().any(|e| e == name)) {
+        for reader in &pipeline.receivers {
+            let Some(ReceiverConfig::File(read)) = config.receivers.get(reader) else {
+                continue;
+            };
+            let means = |patterns: &[String], path: &PathBuf| {
+                let mut patterns = patterns.iter().filter_map(|p| read::Pattern::parse(p).ok());
+                patterns.any(|pattern| pattern.matches(path))
+            };
+            let signals = Signal::ALL
+                .into_iter()
+                .filter(|signal| pipeline.carries(*signal));
+            let mut paths = signals.filter_map(|signal| file.path_of(signal));
+            if paths.any(|path| means(&read.include, &path) && !means(&read.exclude, &path)) {
+                let sentence = format!(
+                    "receivers.{reader} of the same pipeline would read this file, and what it \
+                     reads would be written to it again, for ever: give it another path, or add it \
+                     to `exclude` there"
+                );
+                return site.problem(&["exporters", name, "path"], &[], sentence);
             }
         }
     }

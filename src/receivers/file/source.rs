@@ -38,7 +38,7 @@ pub(super) enum Packing {
 pub(super) struct Source {
     file: File,
     pub(super) id: (u64, u64),
-    pub(super) packing: Packing,
+    packing: Packing,
     reader: Box<dyn Read + Send>,
     buffer: Vec<u8>,
     /// How much of the buffer is done with.
