@@ -9,6 +9,10 @@ pub mod otlp;
 
 /// One receiver, by its `type`.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is a handful of them, made once"
+)]
 pub enum ReceiverConfig {
     /// OTLP over gRPC and HTTP.
     Otlp(otlp::OtlpConfig),
