@@ -77,9 +77,7 @@ async fn start() -> Daemon {
 }
 
 /// The same, for whoever this lets in.
-async fn start_with(auth: Option<AuthConfig>) -> Daemon {
-    let auth = auth.map(|auth| Authenticator::open(&auth, "admin", &Register::default()));
-    let auth = auth.transpose().unwrap();
+async fn start_with(auth: Option<Arc<Authenticator>>) -> Daemon {
     let listener = Listener::bind("127.0.0.1:0", "admin").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (cpu_tx, cpu) = watch::channel(CpuAllowance {
@@ -332,7 +330,8 @@ async fn what_is_not_there_or_cannot_be_done_is_answered_with_what_is() {
 async fn why_it_is_not_ready_is_for_who_may_read_everything() {
     let config = "tokens = [\"secret\"]".parse::<toml::Table>().unwrap();
     let auth = AuthConfig::read("bearer", config).unwrap().unwrap();
-    let daemon = start_with(Some(auth)).await;
+    let auth = Authenticator::open(&auth, "admin", &Register::default()).await;
+    let daemon = start_with(Some(auth.unwrap())).await;
     let known = "GET /readyz HTTP/1.1\r\nhost: x\r\nauthorization: Bearer secret\r\n\r\n";
     let (stranger, friend) = (daemon.get("/readyz").await, daemon.ask(known).await);
     assert_eq!((stranger.code, friend.code), (503, 503));

@@ -84,12 +84,14 @@ impl Prepared {
             let listener = Listener::open(&admin.endpoint, "admin.endpoint", None, sockets).await;
             let listener = listener.map_err(|error| error.to_string())?;
             let listener = listener.with_tls(tls);
-            let auth = admin.auth.as_ref();
-            let auth = auth.map(|auth| Authenticator::open(auth, "admin", &self.app.tls));
+            let auth = match &admin.auth {
+                Some(auth) => Some(Authenticator::open(auth, "admin", &self.app.tls).await?),
+                None => None,
+            };
             let kept = listener.duplicate();
             let kept = kept.map_err(|error| no_descriptor(&error))?;
             self.app.sockets.push(kept);
-            self.admin = Some((listener, auth.transpose()?));
+            self.admin = Some((listener, auth));
         }
         for (name, receiver) in &config.receivers {
             let otlp = match receiver {
