@@ -27,6 +27,8 @@ pub(super) struct Report {
     pub(super) families: Vec<Family>,
     pub(super) began: SystemTime,
     pub(super) outcomes: Vec<Outcome>,
+    /// The line after which the server answered nothing any more.
+    pub(super) gone: Option<&'static str>,
 }
 
 impl Outcome {
@@ -38,11 +40,6 @@ impl Outcome {
             (Verdict::Fail { .. }, Level::Choice) => "differs",
             (Verdict::Fail { .. }, Level::Must | Level::Should) => "FAIL",
         }
-    }
-
-    /// Whether the server did otherwise than the line has it, binding or not.
-    pub(super) const fn is_otherwise(&self) -> bool {
-        matches!(self.verdict, Verdict::Fail { .. })
     }
 
     /// What there is to add to the line.
@@ -67,6 +64,7 @@ impl Report {
             families,
             began: SystemTime::now(),
             outcomes: Vec::new(),
+            gone: None,
         }
     }
 

@@ -43,16 +43,15 @@ pub(super) async fn run(
     let mut begun: Begun = waiting
         .map(|check| (check.line.id, begin(check, &probe)))
         .collect();
-    let mut gone = None;
     for check in &chosen {
         let task = begun.remove(check.line.id);
-        let outcome = match gone {
+        let mut outcome = match report.gone {
             Some(since) if task.is_none() => after_the_end(check, since),
             _ => watch(check, task.unwrap_or_else(|| begin(check, &probe)), show).await,
         };
-        let id = outcome.line.id;
-        if gone.is_none() && outcome.is_otherwise() && !still_answers(&probe).await {
-            gone = Some(id);
+        if report.gone.is_none() && !still_answers(&probe).await {
+            report.gone = Some(check.line.id);
+            outcome.verdict = failed("an answer to the next ordinary request", "none");
         }
         show.line(&outcome);
         report.outcomes.push(outcome);
@@ -88,7 +87,7 @@ async fn answers(probe: &Probe) -> bool {
 
 /// A line that was not looked at, since nobody was there to be asked.
 fn after_the_end(check: &Check, since: &str) -> Outcome {
-    let reason = format!("the server answers no ordinary request any more since about {since}");
+    let reason = format!("the server has answered no ordinary request since {since}");
     Outcome {
         line: check.line,
         verdict: Verdict::Skip { reason },
