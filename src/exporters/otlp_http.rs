@@ -171,7 +171,7 @@ impl OtlpHttp {
                 Format::Json => Status::decode_json(&answer),
             };
             let said = status.map_or(String::new(), |status| status.message);
-            format!("HTTP {}: {said}", head.status)
+            in_words(head.status, &head.headers, &said)
         };
         if head.status == StatusCode::UNAUTHORIZED {
             return Err(Setback::Unauthenticated { cause: cause() });
@@ -187,6 +187,18 @@ impl OtlpHttp {
 impl Exporter for OtlpHttp {
     fn export<'a>(&'a self, batch: &'a Batch) -> BoxFuture<'a, Result<Delivered, Failure>> {
         self.attempt(batch).boxed()
+    }
+}
+
+/// A refusal in words. Redirects are not followed, since many turn a POST into a GET; whoever
+/// reads this has to change the endpoint.
+fn in_words(status: StatusCode, headers: &HeaderMap, said: &str) -> String {
+    let place = headers.get(header::LOCATION);
+    match place.and_then(|place| place.to_str().ok()) {
+        Some(place) if status.is_redirection() => {
+            format!("HTTP {status}: redirected to {place}, which is not followed")
+        }
+        _ => format!("HTTP {status}: {said}"),
     }
 }
 

@@ -1,9 +1,12 @@
 //! Gives a collector under test something to send: one span at a time, by OTLP over HTTP.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::cli::bench::wire::{put_bytes, put_fixed64, put_message};
@@ -17,9 +20,9 @@ const PAUSE: Duration = Duration::from_millis(200);
 const BOUNDS: (Duration, usize) = (Duration::from_secs(30), 64 << 10);
 
 /// The receiver of the collector under test.
+#[derive(Clone)]
 pub(super) struct Feed {
-    url: String,
-    fetch: Fetch,
+    fetch: Arc<Fetch>,
 }
 
 impl Feed {
@@ -29,25 +32,30 @@ impl Feed {
         let path = format!("{url}{}", Signal::Traces.http_path());
         let fetch = Fetch::new(&path, None, ("--feed", &Register::default()), BOUNDS)
             .map_err(|error| format!("--feed: {error}"))?;
-        Ok(Self { url, fetch })
+        let fetch = Arc::new(fetch);
+        Ok(Self { fetch })
     }
 
-    /// Sends one span that no other is like; one that is not taken is sent again.
-    pub(super) async fn send(&self, patience: Duration) -> Result<(), String> {
-        let give_up = Instant::now() + patience;
+    /// Sends one span that no other is like, in the background: a collector may answer only once
+    /// it has delivered. One that is not taken is sent again, but not once it `came`.
+    pub(super) fn send(&self, patience: Duration, came: &Arc<AtomicBool>) -> JoinHandle<String> {
+        let (feed, came) = (self.clone(), Arc::clone(came));
         let body = Bytes::from(one_span());
-        loop {
-            let problem = match timeout_at(give_up, self.post(body.clone())).await {
-                Ok(Ok(200)) => return Ok(()),
-                Ok(Ok(status)) => format!("it answers {status}"),
-                Ok(Err(problem)) => problem,
-                Err(_) => "it does not answer".to_owned(),
-            };
-            if Instant::now() >= give_up {
-                return Err(format!("--feed {} takes no span: {problem}", self.url));
+        tokio::spawn(async move {
+            let give_up = Instant::now() + patience;
+            loop {
+                let problem = match timeout_at(give_up, feed.post(body.clone())).await {
+                    Ok(Ok(200)) => return "it answers 200".to_owned(),
+                    Ok(Ok(status)) => format!("it answers {status}"),
+                    Ok(Err(problem)) => problem,
+                    Err(_) => "it does not answer".to_owned(),
+                };
+                if came.load(Ordering::Relaxed) || Instant::now() >= give_up {
+                    return problem;
+                }
+                sleep(PAUSE).await;
             }
-            sleep(PAUSE).await;
-        }
+        })
     }
 
     async fn post(&self, body: Bytes) -> Result<u16, String> {

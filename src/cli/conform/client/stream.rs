@@ -1,6 +1,8 @@
 //! An exporter under test that runs on by itself, such as a collector's: all scenarios are played
 //! on one address, for the requests that come, or that it is fed.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
@@ -60,11 +62,7 @@ impl Stream<'_> {
         for (number, case) in &cases {
             self.stage
                 .put_on(Part::new(*number, case.wire, &case.answers));
-            if let Some(feed) = self.feed {
-                feed.send(self.patience).await?;
-            }
-            let came = |arrivals: &[Arrival]| arrivals.iter().any(|one| is_of(one, *number));
-            self.stage.until(self.patience, came).await;
+            self.wait_for(*number).await?;
             self.stage.clear();
             progress.step();
         }
@@ -84,6 +82,23 @@ impl Stream<'_> {
             (number, seen)
         });
         Ok(seen.collect())
+    }
+
+    /// Waits for the request of a scenario, after a span was fed for it. The error is a sentence:
+    /// the collector is not there.
+    async fn wait_for(&self, number: usize) -> Result<(), String> {
+        let came = Arc::new(AtomicBool::new(false));
+        let fed = self.feed.map(|feed| feed.send(self.patience, &came));
+        let here = |arrivals: &[Arrival]| arrivals.iter().any(|one| is_of(one, number));
+        let arrived = self.stage.until(self.patience, here).await;
+        came.store(true, Ordering::Relaxed);
+        match fed {
+            Some(fed) if !arrived && self.stage.arrivals().is_empty() => {
+                let said = fed.await.unwrap_or_default();
+                Err(format!("nothing came of the span that was fed: {said}"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Waits until every scenario is at its end, and then for what must not come any more.
