@@ -29,11 +29,12 @@ use crate::net::inherited::Sockets;
 use crate::net::listen::{Kept, Listener};
 use crate::net::tls::Register;
 use crate::otlp::Signal;
+use crate::otlp::walk::Rules;
 use crate::pipeline::Pipeline;
 use crate::pipeline::route::Route;
 use crate::processors;
 use crate::processors::fault::Fault;
-use crate::receivers::otlp::OtlpConfig;
+use crate::receivers::file::Positions;
 use crate::shutdown::Trigger;
 use crate::telemetry::health::Health;
 use crate::telemetry::lanes::Lanes;
@@ -87,6 +88,8 @@ pub struct App {
     /// Second descriptors of all listening sockets: as long as they are open, nobody is refused,
     /// whoever accepts.
     sockets: Vec<Kept>,
+    /// How far files were read by receivers that have stopped.
+    positions: Positions,
     upgrades: Arc<Upgrades>,
     /// Where TLS is used, and what is counted there.
     tls: Register,
@@ -147,6 +150,7 @@ impl App {
             background: Vec::new(),
             admin: None,
             sockets: Vec::new(),
+            positions: past.map(|past| past.positions.clone()).unwrap_or_default(),
             upgrades,
             tls: Register::default(),
             deadline: config.shutdown.deadline,
@@ -232,7 +236,7 @@ impl App {
         Ok(lanes)
     }
 
-    fn intake(&self, config: &Config, otlp: &OtlpConfig, pipelines: Feeds) -> Intake {
+    fn intake(&self, config: &Config, rules: Rules, pipelines: Feeds) -> Intake {
         let fed = Signal::ALL.into_iter().zip(&pipelines);
         let takes = fed
             .filter(|(_, fed)| !fed.is_empty())
@@ -240,7 +244,7 @@ impl App {
             .collect();
         let route = Arc::new(Route {
             pipelines,
-            rules: otlp.rules(),
+            rules,
             acknowledge: config.acknowledge(),
             budget: self.budget.clone(),
             workers: self.workers.clone(),

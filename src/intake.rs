@@ -42,13 +42,10 @@ pub struct Intake {
     onward: Onward,
 }
 
-/// So much is paid for a request before anything of it has come, in bytes: what it costs to
-/// listen to it. What is announced is paid for as it comes, or those who announce much and send
-/// nothing would hold all that there is.
-pub const FIRST: usize = 4 << 10;
+/// The least that is paid for a request that is read, in bytes: what it costs to listen to it.
+pub const LEAST: usize = 4 << 10;
 
-/// Once requests are held, each is let in with what it is likely to need: its length, or that of
-/// those before it, up to a large frame.
+/// The most that is paid before the length of a request is known: a large frame.
 const MAX_EXPECTED: usize = 1 << 20;
 
 /// The part of the budget beside it that requests may have in hand, unpaid, while they wait.
@@ -140,7 +137,7 @@ impl Intake {
         takes: Vec<Signal>,
         onward: Onward,
     ) -> Self {
-        let expected = Arc::new(AtomicUsize::new(FIRST));
+        let expected = Arc::new(AtomicUsize::new(LEAST));
         Self {
             in_hand: Budget::new(budget.limit() / IN_HAND),
             budget,
@@ -159,8 +156,8 @@ impl Intake {
         Instant::now() + patience.min(self.door.max_wait)
     }
 
-    /// Lets a request in that likely has `bytes`; holds it until it is its tenant's turn and there
-    /// is room, or the caller's deadline is reached. What it is let in with may be less.
+    /// Lets a request of `bytes` in; holds it until it is its tenant's turn and there is room, or
+    /// the caller's deadline is reached.
     pub async fn admit(
         &self,
         signal: Signal,
@@ -203,7 +200,7 @@ impl Intake {
             (gate.pace)().await;
         }
         if gates.iter().all(|gate| gate.room.has_room()) {
-            match budget.try_reserve(bytes.min(FIRST)) {
+            match budget.try_reserve(bytes) {
                 Ok(reservation) => return Ok((reservation, charge)),
                 Err(Unpaid::TooLarge) => return Err(above(budget)),
                 Err(Unpaid::Spent) => {}
@@ -252,7 +249,8 @@ impl Intake {
         self.takes.contains(&signal)
     }
 
-    /// What the next request is likely to measure, in bytes, where its length is not declared.
+    /// What the next request is likely to measure, in bytes: paid before it is read, where its
+    /// length is not declared.
     pub fn expected(&self) -> usize {
         self.expected.load(Ordering::Relaxed)
     }
@@ -261,7 +259,7 @@ impl Intake {
     pub fn settle_length(&self, admission: &mut Admission, bytes: usize) {
         // Rises at once and falls slowly, so that a mixture is paid for by its largest.
         let expected = self.expected().saturating_mul(7) / 8;
-        let expected = expected.max(bytes).clamp(FIRST, MAX_EXPECTED);
+        let expected = expected.max(bytes).clamp(LEAST, MAX_EXPECTED);
         self.expected.store(expected, Ordering::Relaxed);
         admission.reservation.shrink_to(bytes);
     }
@@ -441,13 +439,11 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_announced_is_paid_for_as_it_comes() {
+    async fn who_waits_for_more_has_little_in_hand_that_is_not_paid_for() {
         let (intake, _door) = intake(100_000);
-        let mut first = admit(&intake, 60_000).await.unwrap();
-        let mut second = admit(&intake, 60_000).await.unwrap();
-        assert_eq!(intake.budget.used(), 2 * FIRST as u64);
-        assert_eq!(intake.grow(&mut first, 1000, 56_000).await, Ok(()));
-        // One has more in hand than may be unpaid, and waits for nothing.
+        let first = admit(&intake, 60_000).await.unwrap();
+        let mut second = admit(&intake, 4000).await.unwrap();
+        // More than may be unpaid: it is refused, and does not wait.
         let refused = intake.grow(&mut second, 7000, 56_000).await;
         assert!(matches!(refused, Err(Refused::Overloaded { .. })));
         let mut waits = Box::pin(intake.grow(&mut second, 1000, 56_000));
@@ -456,19 +452,6 @@ mod tests {
         assert_eq!(waits.await, Ok(()));
         intake.settle_length(&mut second, 50_000);
         assert_eq!(intake.budget.used(), 50_000);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn who_is_held_is_let_in_with_all_that_it_needs() {
-        let (intake, _door) = intake(100_000);
-        let mut all = admit(&intake, 1).await.unwrap();
-        assert_eq!(intake.grow(&mut all, 1, 74_000).await, Ok(()));
-        let mut more = admit(&intake, FIRST).await.unwrap();
-        assert_eq!(intake.grow(&mut more, 1, 21_000).await, Ok(()));
-        let mut held = Box::pin(admit(&intake, 60_000));
-        assert!(futures_util::poll!(&mut held).is_pending());
-        drop(all);
-        assert_eq!(held.await.unwrap().reservation.bytes(), 60_000);
     }
 
     #[tokio::test(start_paused = true)]

@@ -20,7 +20,7 @@ use otlpd::processors::fault::{self, FaultConfig};
 use otlpd::telemetry::health::{Health, State};
 use otlpd::telemetry::lanes::{Breaker, LaneFacts, LaneStats, Lanes};
 use otlpd::telemetry::ledger::{Fate, Ledger, Reason};
-use otlpd::telemetry::metrics::{Fault, ReceiverMetrics, Refusal, Registry, table};
+use otlpd::telemetry::metrics::{Fault, ReadingMetrics, ReceiverMetrics, Refusal, Registry, table};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -77,9 +77,7 @@ async fn start() -> Daemon {
 }
 
 /// The same, for whoever this lets in.
-async fn start_with(auth: Option<AuthConfig>) -> Daemon {
-    let auth = auth.map(|auth| Authenticator::open(&auth, "admin", &Register::default()));
-    let auth = auth.transpose().unwrap();
+async fn start_with(auth: Option<Arc<Authenticator>>) -> Daemon {
     let listener = Listener::bind("127.0.0.1:0", "admin").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (cpu_tx, cpu) = watch::channel(CpuAllowance {
@@ -242,6 +240,7 @@ async fn every_metric_of_the_table_is_served_in_both_formats() {
     receiver.body(10, 100);
     receiver.took(Duration::from_millis(4));
     let _open = receiver.connection();
+    ReadingMetrics::new(&daemon.registry, "files").found(1, 2);
     let (intake, tenants) = (IntakeConfig::default(), TenantsConfig::default());
     let budget = Budget::new(1 << 20);
     drop(Tenants::new(&tenants, &intake, &budget, &daemon.registry));
@@ -331,7 +330,8 @@ async fn what_is_not_there_or_cannot_be_done_is_answered_with_what_is() {
 async fn why_it_is_not_ready_is_for_who_may_read_everything() {
     let config = "tokens = [\"secret\"]".parse::<toml::Table>().unwrap();
     let auth = AuthConfig::read("bearer", config).unwrap().unwrap();
-    let daemon = start_with(Some(auth)).await;
+    let auth = Authenticator::open(&auth, "admin", &Register::default()).await;
+    let daemon = start_with(Some(auth.unwrap())).await;
     let known = "GET /readyz HTTP/1.1\r\nhost: x\r\nauthorization: Bearer secret\r\n\r\n";
     let (stranger, friend) = (daemon.get("/readyz").await, daemon.ask(known).await);
     assert_eq!((stranger.code, friend.code), (503, 503));

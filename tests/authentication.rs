@@ -284,8 +284,8 @@ fn a_stranger_that_has_sent_everything_already_reads_its_answer() {
     }
 }
 
-#[test]
-fn the_log_says_who_was_not_let_in_and_holds_no_secret() {
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_says_who_was_not_let_in_and_holds_no_secret() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("tokens");
     fs::write(&file, "hunter2-file\n").unwrap();
@@ -297,6 +297,7 @@ fn the_log_says_who_was_not_let_in_and_holds_no_secret() {
     for token in ["hunter2-config", "hunter2-file", "hunter2-wrong"] {
         post(&daemon, &format!("Bearer {token}"));
         post(&daemon, &basic(&format!("ann:{token}")));
+        call(&daemon, &format!("Bearer {token}")).await;
         Raw::connect(daemon.http).post("/v1/traces?t=hunter2-query", PROTOBUF, b"");
     }
     until("it is said", || daemon.log().contains("was not let in"));
@@ -314,13 +315,54 @@ fn the_log_says_who_was_not_let_in_and_holds_no_secret() {
     }
 }
 
+/// A browser asks by CORS before it shows anything, and must be able to read the refusal.
+#[test]
+fn a_browser_need_not_show_anything_to_ask_whether_it_may_send() {
+    let daemon = Daemon::start(&Setup {
+        http: ", cors = { allowed_origins = [\"https://shop.example\"] }",
+        sections: &format!(
+            "{DISCARD}\n[receivers.apps.auth]\ntype = \"bearer\"\ntokens = [\"open-sesame\"]"
+        ),
+        ..Setup::default()
+    });
+    let mut raw = Raw::connect(daemon.http);
+    let origin = "origin: https://shop.example\r\n";
+    raw.write(format!(
+        "OPTIONS /v1/traces HTTP/1.1\r\nhost: x\r\n{origin}\
+         access-control-request-method: POST\r\n\
+         access-control-request-headers: authorization,content-type\r\n\r\n"
+    ));
+    assert_eq!(raw.answer().code, 204);
+    let answer = raw.post("/v1/traces", &format!("{PROTOBUF}{origin}"), b"");
+    assert_eq!(answer.code, 401);
+    let granted = answer.header("access-control-allow-origin");
+    assert_eq!(granted, Some("https://shop.example"));
+    assert_eq!(denied(&daemon, "http", "missing"), 1);
+}
+
+/// Probes have no credentials, and what they learn is no secret.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_asks_whether_it_is_well_is_answered() {
+    let daemon = start("type = \"bearer\"\ntokens = [\"open-sesame\"]");
+    let mut h2 = H2::connect(daemon.grpc).await;
+    let check = h2.call("/grpc.health.v1.Health/Check", &[], framed(0, b""));
+    assert_eq!(check.await.status.code, GrpcCode::Ok);
+    assert_eq!(denied(&daemon, "grpc", "missing"), 0);
+    let other = h2.call(
+        "/grpc.reflection.v1.ServerReflection/Info",
+        &[],
+        framed(0, b""),
+    );
+    assert_eq!(other.await.status.code, GrpcCode::Unauthenticated);
+}
+
 /// Credentials everywhere; each holds the word that is looked for.
 fn secretive(tokens: &Path) -> (String, String) {
     let auth = format!(
         "type = \"bearer\"\ntokens = [\"hunter2-config\"]\ntokens_file = \"{}\"",
         tokens.display()
     );
-    let sections = "[log]\nlevel = \"debug\"\n\
+    let sections = "[log]\nlevel = \"trace\"\n\
          [exporters.token]\ntype = \"otlp_http\"\nendpoint = \"http://127.0.0.1:9\"\n\
          auth = { type = \"bearer\", token = \"hunter2-token\" }\n\
          required = false\n\

@@ -251,6 +251,18 @@ async fn until_there_are_keys_clients_are_told_to_come_back() {
     assert_eq!(call(&daemon, &token).await, GrpcCode::Ok);
 }
 
+/// So that an upgrade or a restart refuses nobody.
+#[test]
+fn keys_that_can_be_had_are_there_before_the_first_request() {
+    let issuer = Issuer::new("one");
+    let provider = Provider::start((200, set(&[&issuer])));
+    for _ in 0..5 {
+        let daemon = start(provider.address, "");
+        assert_eq!(post(&daemon, &issuer.token(&json!({}))).code, 200);
+    }
+    assert_eq!(provider.asked(), 5);
+}
+
 #[test]
 fn keys_may_change_while_it_runs() {
     let (old, new) = (Issuer::new("old"), Issuer::new("new"));

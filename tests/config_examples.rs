@@ -26,6 +26,10 @@ type = "otlp"
 grpc = { endpoint = "127.0.0.1:4317" }
 http = { endpoint = "127.0.0.1:4318" }
 
+[receivers.files]
+type = "file"
+include = ["/var/log/otlp/*.jsonl", "/var/log/otlp/*.jsonl.zst"]
+
 [processors.cluster]
 type = "resource"
 attributes = [
@@ -50,6 +54,9 @@ endpoint = "http://127.0.0.1:5317"
 type = "otlp_http"
 endpoint = "http://127.0.0.1:5318"
 
+[exporters.files]
+type = "file"
+
 [exporters.print]
 type = "debug"
 
@@ -57,9 +64,9 @@ type = "debug"
 type = "discard"
 
 [pipelines.main]
-receivers = ["apps"]
+receivers = ["apps", "files"]
 processors = ["cluster", "private"]
-exporters = ["backend", "web", "print", "nothing"]
+exporters = ["backend", "web", "files", "print", "nothing"]
 "#;
 
 fn folder() -> PathBuf {

@@ -314,6 +314,24 @@ fn mutated_texts_are_taken_or_refused_alike_and_mean_the_same() {
     assert!((600..2400).contains(&taken), "{taken} of {}", cases.len());
 }
 
+#[test]
+fn what_we_write_is_read_by_the_oracle_as_what_it_was() {
+    let mut dice = SmallRng::seed_from_u64(7);
+    let mut texts = seeds(&mut dice);
+    let special = r#"{"resourceMetrics":[{"scopeMetrics":[{"metrics":[{"histogram":{"dataPoints":[
+        {"sum":"NaN","min":"-Infinity","max":"Infinity","explicitBounds":["Infinity",-0.0],
+        "bucketCounts":["18446744073709551615"]}]}}]}]}]}"#;
+    let mut bytes = Vec::new();
+    json::read(Signal::Metrics, special.as_bytes(), &mut bytes).unwrap();
+    texts.push((Signal::Metrics, written(Signal::Metrics, &bytes)));
+    let texts: Vec<_> = texts
+        .into_iter()
+        .map(|(signal, text)| (signal, text.into_bytes()))
+        .collect();
+    let taken = compare_all(&texts);
+    assert!(taken.is_none_or(|taken| taken == texts.len()), "{taken:?}");
+}
+
 /// Whole requests: those of the specification and of real clients, and some of every shape.
 fn seeds(dice: &mut SmallRng) -> Vec<(Signal, String)> {
     let mut seeds = texts::whole();

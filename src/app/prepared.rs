@@ -12,6 +12,7 @@ use crate::net::inherited::Sockets;
 use crate::net::listen::Listener;
 use crate::net::tls::{Alpn, Server};
 use crate::receivers::ReceiverConfig;
+use crate::receivers::file::FileReceiver;
 use crate::receivers::otlp::OtlpConfig;
 use crate::receivers::otlp::listen::{Ground, Listeners};
 use crate::telemetry::health::{Ready, State};
@@ -21,6 +22,7 @@ pub struct Prepared {
     app: App,
     admin: Option<(Listener, Option<Arc<Authenticator>>)>,
     receivers: Vec<(String, OtlpConfig, Listeners)>,
+    files: Vec<(String, FileReceiver)>,
     exporters: BTreeMap<String, Arc<dyn Exporter>>,
     /// What ran before in this process, and still has something to deliver.
     past: Option<App>,
@@ -57,6 +59,7 @@ impl Prepared {
             app,
             admin: None,
             receivers: Vec::new(),
+            files: Vec::new(),
             exporters: BTreeMap::new(),
             past: None,
         };
@@ -81,15 +84,24 @@ impl Prepared {
             let listener = Listener::open(&admin.endpoint, "admin.endpoint", None, sockets).await;
             let listener = listener.map_err(|error| error.to_string())?;
             let listener = listener.with_tls(tls);
-            let auth = admin.auth.as_ref();
-            let auth = auth.map(|auth| Authenticator::open(auth, "admin", &self.app.tls));
+            let auth = match &admin.auth {
+                Some(auth) => Some(Authenticator::open(auth, "admin", &self.app.tls).await?),
+                None => None,
+            };
             let kept = listener.duplicate();
             let kept = kept.map_err(|error| no_descriptor(&error))?;
             self.app.sockets.push(kept);
-            self.admin = Some((listener, auth.transpose()?));
+            self.admin = Some((listener, auth));
         }
         for (name, receiver) in &config.receivers {
-            let ReceiverConfig::Otlp(otlp) = receiver;
+            let otlp = match receiver {
+                ReceiverConfig::Otlp(otlp) => otlp,
+                ReceiverConfig::File(file) => {
+                    let file = FileReceiver::new(name, file, &self.app.registry);
+                    self.files.push((name.clone(), file));
+                    continue;
+                }
+            };
             let mut ground = Ground {
                 registry: &self.app.registry,
                 tls: &self.app.tls,
@@ -114,6 +126,7 @@ impl Prepared {
             mut app,
             admin,
             receivers,
+            files,
             exporters,
             past,
         } = self;
@@ -132,13 +145,25 @@ impl Prepared {
         };
         let pipelines = build_pipelines(config, &lanes, &faults);
         for (name, otlp, listeners) in receivers {
-            let intake = app.intake(config, &otlp, feeds(&name, config, &pipelines));
+            let intake = app.intake(config, otlp.rules(), feeds(&name, config, &pipelines));
             let ready = Ready {
                 health: Arc::clone(&app.health),
                 lanes: Arc::clone(&app.lanes),
             };
             let serve = listeners.serve(intake, ready, app.receiving.drain());
             app.background.push(tokio::spawn(serve));
+        }
+        for (name, file) in files {
+            let feeds = feeds(&name, config, &pipelines);
+            let intake = app.intake(config, file.rules(), feeds);
+            let storage = config.storage.directory.clone();
+            let read = file.run(
+                intake,
+                storage,
+                app.positions.clone(),
+                app.receiving.drain(),
+            );
+            app.background.push(tokio::spawn(read));
         }
         if let Some(past) = past {
             app.senders

@@ -66,12 +66,12 @@ enum Kind {
 
 impl Authenticator {
     /// Reads the files that the configuration names, and watches them from now on. Keys at a URL
-    /// are fetched in the background. `component` is what the configuration calls whom it guards.
-    /// To be called within a runtime.
+    /// are asked for, and for as long as they can not be had again in the background. `component` is
+    /// what the configuration calls whom it guards.
     ///
     /// # Errors
     /// A sentence that names the key and the file.
-    pub fn open(
+    pub async fn open(
         config: &AuthConfig,
         component: &str,
         register: &Register,
@@ -82,7 +82,9 @@ impl Authenticator {
             AuthConfig::Basic(config) => Kind::Basic(basic::Basic::open(config, &whose)?),
             AuthConfig::Mtls(config) => Kind::Mtls(certificate::Names::new(config)),
             AuthConfig::Jwt(config) => {
-                Kind::Jwt(Box::new(jwt::Jwt::open(config, &whose, register)?))
+                let jwt = jwt::Jwt::open(config, &whose, register)?;
+                jwt.look().await;
+                Kind::Jwt(Box::new(jwt))
             }
         };
         Ok(Arc::new(Self {

@@ -135,12 +135,19 @@ fn named<T>(
 
 fn receiver(node: &mut Node, name: &str, findings: &mut Findings) -> Option<ReceiverConfig> {
     let kind = take_type(node, name, &ReceiverConfig::TYPES, findings)?;
-    let mut aside = Aside::take(node);
-    let auth = aside.incoming(name, findings);
-    let config = read(node, name, &["type", auth::KEY], findings, |table| {
+    let takes_auth = ReceiverConfig::takes_auth(&kind);
+    let mut beside = vec!["type"];
+    beside.extend(takes_auth.then_some(auth::KEY));
+    let mut aside = takes_auth.then(|| Aside::take(node));
+    let auth = aside
+        .as_mut()
+        .and_then(|aside| aside.incoming(name, findings));
+    let config = read(node, name, &beside, findings, |table| {
         ReceiverConfig::read(&kind, table).unwrap_or_else(|| Err(no_such_type()))
     });
-    aside.put_back(node);
+    if let Some(aside) = aside {
+        aside.put_back(node);
+    }
     let mut config = config?;
     check::receiver(&config, node, findings);
     if let Some(auth) = auth {

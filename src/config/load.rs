@@ -148,7 +148,9 @@ mod tests {
     #[test]
     fn the_built_in_defaults_listen_on_this_host_and_print() {
         let config = Config::defaults().unwrap();
-        let ReceiverConfig::Otlp(otlp) = &config.receivers["otlp"];
+        let ReceiverConfig::Otlp(otlp) = &config.receivers["otlp"] else {
+            panic!("it is another receiver");
+        };
         assert_eq!(otlp.grpc.as_ref().unwrap().endpoint, "127.0.0.1:4317");
         assert_eq!(otlp.http.as_ref().unwrap().endpoint, "127.0.0.1:4318");
         assert_eq!(config.admin.endpoint, "127.0.0.1:13133");

@@ -1,5 +1,5 @@
 //! What operators know from the design or from other collectors and will look for, but is not
-//! built in yet: told as that, instead of as a misspelling.
+//! built in yet, or has another name: told as that, instead of as a misspelling.
 
 /// What to say about a key that does not exist yet.
 pub(super) fn key(key: &str) -> Option<String> {
@@ -7,6 +7,15 @@ pub(super) fn key(key: &str) -> Option<String> {
         "connectors" => {
             Some("`connectors` are not built in yet; `otlpd components` lists what is".to_owned())
         }
+        "max_megabytes" => Some(
+            "`max_megabytes` is `max_bytes` here, with its unit: `rotation = { max_bytes = \
+             \"100MiB\" }`"
+                .to_owned(),
+        ),
+        "max_days" => Some(
+            "`max_days` is `max_age` here, with its unit: `rotation = { max_age = \"72h\" }`"
+                .to_owned(),
+        ),
         _ => None,
     }
 }

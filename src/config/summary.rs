@@ -108,7 +108,10 @@ pub fn open_admin(config: &Config) -> Option<String> {
 }
 
 fn receiver(config: &ReceiverConfig) -> String {
-    let ReceiverConfig::Otlp(otlp) = config;
+    let otlp = match config {
+        ReceiverConfig::Otlp(otlp) => otlp,
+        ReceiverConfig::File(file) => return format!("file, {}", file.include.join(", ")),
+    };
     let shown = |protocol: &str, endpoint: &str, tls: &Option<ServerTlsConfig>| {
         format!("{protocol} {endpoint}{}", secured(tls.as_ref()))
     };
@@ -141,6 +144,10 @@ fn exporter(entry: &ExporterEntry) -> String {
     let kind = match &entry.kind {
         ExporterConfig::OtlpGrpc(config) => format!("otlp_grpc, {}", config.endpoint),
         ExporterConfig::OtlpHttp(config) => format!("otlp_http, {}", config.endpoint),
+        ExporterConfig::File(config) => match config.path() {
+            Some(path) => format!("file, {}", path.display()),
+            None => "file, standard output".to_owned(),
+        },
         ExporterConfig::Debug(_) => "debug".to_owned(),
         ExporterConfig::Discard(_) => "discard".to_owned(),
     };

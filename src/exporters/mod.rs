@@ -13,8 +13,10 @@ use crate::net::tls::Register;
 use crate::otlp::Format;
 
 mod authorization;
+mod date;
 pub mod debug;
 pub mod discard;
+pub mod file;
 pub mod otlp_grpc;
 pub mod otlp_http;
 mod outgoing;
@@ -26,6 +28,8 @@ pub enum ExporterConfig {
     OtlpGrpc(otlp_grpc::OtlpGrpcConfig),
     /// OTLP over HTTP, in binary protobuf or JSON.
     OtlpHttp(otlp_http::OtlpHttpConfig),
+    /// Files, or standard output.
+    File(file::FileConfig),
     /// Prints what passes.
     Debug(debug::DebugConfig),
     /// Takes everything and keeps nothing.
@@ -34,9 +38,13 @@ pub enum ExporterConfig {
 
 impl ExporterConfig {
     /// Every `type` there is, with a line on what it is for.
-    pub const TYPES: [(&'static str, &'static str); 4] = [
+    pub const TYPES: [(&'static str, &'static str); 5] = [
         ("otlp_grpc", "OTLP over gRPC"),
         ("otlp_http", "OTLP over HTTP, in binary protobuf or JSON"),
+        (
+            "file",
+            "files or standard output: JSON lines, or binary protobuf",
+        ),
         ("debug", "prints what passes, for a person"),
         (
             "discard",
@@ -53,6 +61,7 @@ impl ExporterConfig {
         Some(match kind {
             "otlp_grpc" => otlp_grpc::OtlpGrpcConfig::deserialize(table).map(Self::OtlpGrpc),
             "otlp_http" => otlp_http::OtlpHttpConfig::deserialize(table).map(Self::OtlpHttp),
+            "file" => file::FileConfig::deserialize(table).map(Self::File),
             "debug" => debug::DebugConfig::deserialize(table).map(Self::Debug),
             "discard" => discard::DiscardConfig::deserialize(table).map(Self::Discard),
             _ => return None,
@@ -69,7 +78,7 @@ impl ExporterConfig {
         match self {
             Self::OtlpGrpc(config) => config.auth = Some(auth),
             Self::OtlpHttp(config) => config.auth = Some(auth),
-            Self::Debug(_) | Self::Discard(_) => {}
+            Self::File(_) | Self::Debug(_) | Self::Discard(_) => {}
         }
     }
 
@@ -87,6 +96,7 @@ impl ExporterConfig {
         Ok(match self {
             Self::OtlpGrpc(config) => Arc::new(otlp_grpc::OtlpGrpc::new(config, workers, whose)?),
             Self::OtlpHttp(config) => Arc::new(otlp_http::OtlpHttp::new(config, workers, whose)?),
+            Self::File(config) => Arc::new(file::File::new(config)?),
             Self::Debug(config) => Arc::new(debug::Debug::new(config, workers)?),
             Self::Discard(_) => Arc::new(discard::Discard),
         })
@@ -99,7 +109,7 @@ impl ExporterConfig {
             Self::OtlpGrpc(config) => config.compression.encoding(),
             Self::OtlpHttp(config) if config.encoding == Format::Json => None,
             Self::OtlpHttp(config) => config.compression.encoding(),
-            Self::Debug(_) | Self::Discard(_) => None,
+            Self::File(_) | Self::Debug(_) | Self::Discard(_) => None,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Serving: the accept loop, and the life of each connection from accept to goodbye.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::header::CONNECTION;
@@ -11,8 +11,7 @@ use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::TokioExecutor;
 use hyper_util::server::conn::auto::Builder;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
-use tokio::time::{sleep, sleep_until, timeout};
+use tokio::time::{sleep, sleep_until};
 
 use super::accepted::Accepted;
 use super::corked::Corked;
@@ -22,6 +21,12 @@ use super::listen::Listener;
 use super::peer::Peer;
 use super::stream::Stream;
 use crate::shutdown::Drain;
+
+mod places;
+mod traffic;
+
+use places::Places;
+pub use traffic::Traffic;
 
 /// The bounds of a listener.
 #[derive(Clone, Debug)]
@@ -40,115 +45,6 @@ pub struct Limits {
     pub grace: Duration,
 }
 
-/// What goes on on one connection.
-#[derive(Debug, Default)]
-pub struct Traffic {
-    under_way: AtomicUsize,
-    /// Whether a request has ever come.
-    spoke: AtomicBool,
-    /// Whether the peer speaks HTTP/2, which has a goodbye that no request can cross.
-    multiplexed: AtomicBool,
-    /// The connection is asked to go.
-    leaving: AtomicBool,
-    /// Told of each request from then on.
-    spoke_again: Notify,
-    /// How many requests there have been.
-    requests: AtomicUsize,
-    /// Somebody waits for a place on the listener.
-    crowded: Arc<AtomicBool>,
-}
-
-/// A request that is under way until this is dropped.
-struct UnderWay(Arc<Traffic>);
-
-impl Traffic {
-    /// Whether somebody waits for a connection's place, so that who is slow had better go.
-    pub fn is_crowded(&self) -> bool {
-        self.crowded.load(Ordering::Relaxed)
-    }
-
-    /// Answers a request, which is under way from this call on until it is answered, or until
-    /// the answer is given up.
-    pub fn during<F: Future>(
-        self: &Arc<Self>,
-        answer: F,
-    ) -> impl Future<Output = F::Output> + use<F> {
-        self.spoke.store(true, Ordering::Relaxed);
-        self.requests.fetch_add(1, Ordering::Relaxed);
-        self.under_way.fetch_add(1, Ordering::Relaxed);
-        if self.leaving.load(Ordering::Relaxed) {
-            self.spoke_again.notify_one();
-        }
-        let under_way = UnderWay(Arc::clone(self));
-        async move {
-            let answer = answer.await;
-            drop(under_way);
-            answer
-        }
-    }
-
-    fn spoke(&self) -> bool {
-        self.spoke.load(Ordering::Relaxed)
-    }
-
-    /// Waits until it is clear that nothing is said here.
-    async fn silence(&self, patience: Duration) {
-        sleep(patience).await;
-        if self.spoke() {
-            std::future::pending::<()>().await;
-        }
-    }
-
-    fn is_idle(&self) -> bool {
-        self.under_way.load(Ordering::Relaxed) == 0
-    }
-
-    /// Waits until no request was under way for this long; for ever if it is zero. It is looked
-    /// for in quarters of that time.
-    async fn idle_for(&self, limit: Duration) {
-        if limit.is_zero() {
-            std::future::pending::<()>().await;
-        }
-        let (mut quarters, mut seen) = (0, 0);
-        while quarters < 4 {
-            sleep(limit / 4).await;
-            let requests = self.requests.load(Ordering::Relaxed);
-            quarters = match self.is_idle() && requests == seen {
-                true => quarters + 1,
-                false => 0,
-            };
-            seen = requests;
-        }
-    }
-
-    /// HTTP/1.1 has no goodbye: closing a connection that is idle races with a request that is on
-    /// its way already, and some clients (Go) give that up. So it may speak once more, and is
-    /// closed by the answer.
-    async fn last_request(&self) {
-        self.leaving.store(true, Ordering::Relaxed);
-        if self.is_idle() && !self.multiplexed.load(Ordering::Relaxed) {
-            // Silent for so long, it will hardly speak in the very moment that it is closed.
-            let _silent = timeout(LAST_CHANCE, self.spoke_again.notified()).await;
-        }
-    }
-
-    /// Waits until no request was under way at the end of a period of this length.
-    async fn rest(&self, period: Duration) {
-        loop {
-            sleep(period).await;
-            if self.is_idle() {
-                return;
-            }
-        }
-    }
-}
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 /// How long a connection without a request under way has to say goodbye. One that never spoke,
 /// such as a probe that only connects, would not notice that it is asked to.
 const SHORT_GRACE: Duration = Duration::from_secs(1);
@@ -161,63 +57,6 @@ const LONG_GRACE: Duration = Duration::from_secs(3);
 /// rest of its handshake.
 const LAST_CHANCE: Duration = Duration::from_secs(2);
 
-/// The places for connections on one listener.
-struct Places {
-    free: Arc<Semaphore>,
-    wanted: Notify,
-    crowded: Arc<AtomicBool>,
-}
-
-/// Somebody waits until this is dropped.
-struct Crowd<'a>(&'a AtomicBool);
-
-impl<'a> Crowd<'a> {
-    fn new(crowded: &'a AtomicBool) -> Self {
-        crowded.store(true, Ordering::Relaxed);
-        Self(crowded)
-    }
-}
-
-impl Drop for Crowd<'_> {
-    fn drop(&mut self) {
-        self.0.store(false, Ordering::Relaxed);
-    }
-}
-
-impl Places {
-    /// A place; while there is none, idle connections are asked for theirs.
-    async fn take(&self) -> Option<OwnedSemaphorePermit> {
-        if let Ok(place) = Arc::clone(&self.free).try_acquire_owned() {
-            return Some(place);
-        }
-        let mut place = std::pin::pin!(Arc::clone(&self.free).acquire_owned());
-        let _crowd = Crowd::new(&self.crowded);
-        loop {
-            self.wanted.notify_waiters();
-            if let Ok(place) = timeout(SHORT_GRACE, place.as_mut()).await {
-                return place.ok();
-            }
-        }
-    }
-
-    /// Waits until the place of a connection is asked for whose client has not been greeted yet,
-    /// though there was time for it.
-    async fn asked_of_stranger(&self) {
-        sleep(SHORT_GRACE).await;
-        self.wanted.notified().await;
-    }
-
-    /// Waits until the place of this connection is asked for, and it can do without.
-    async fn asked_for(&self, traffic: &Traffic) {
-        loop {
-            self.wanted.notified().await;
-            if traffic.is_idle() {
-                return;
-            }
-        }
-    }
-}
-
 /// Accepts connections and serves them until the drain begins; then they finish what they
 /// began, until its deadline. `open` makes a connection's builder and service, once its client was
 /// greeted.
@@ -229,11 +68,7 @@ where
     B: Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
     F: Fn(Peer, Arc<Traffic>) -> (Builder<TokioExecutor>, S) + Send + Sync + 'static,
 {
-    let places = Arc::new(Places {
-        free: Arc::new(Semaphore::new(limits.max_connections)),
-        wanted: Notify::new(),
-        crowded: Arc::default(),
-    });
+    let places = Places::new(limits.max_connections);
     let open = Arc::new(open);
     loop {
         let accepted = tokio::select! {
@@ -248,10 +83,7 @@ where
         };
         let stay = Stay {
             limits: limits.clone(),
-            traffic: Arc::new(Traffic {
-                crowded: Arc::clone(&places.crowded),
-                ..Traffic::default()
-            }),
+            traffic: Traffic::new(&places.crowded),
             places: Arc::clone(&places),
             drain: drain.clone(),
         };

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 pub mod attributes;
 pub mod editor;
+pub mod file;
 pub mod health;
 pub mod json;
 pub mod schema;

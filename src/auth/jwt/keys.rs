@@ -1,7 +1,7 @@
 //! Where the keys come from, and how they are kept up with.
 
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -65,8 +65,7 @@ const PATIENCE: Duration = Duration::from_secs(6);
 const FIRST_PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
 
 impl Keys {
-    /// Reads a file now, and a URL as soon as may be; both again and again, as long as the return
-    /// value lives.
+    /// Reads a file now, and a file or a URL again and again, as long as the return value lives.
     pub(super) fn open(
         config: &JwtConfig,
         whose: &str,
@@ -114,6 +113,14 @@ impl Keys {
         self.0.current()
     }
 
+    /// Reads the keys now, if nobody has.
+    pub(super) async fn look(&self) {
+        let mut last = self.0.last.lock().await;
+        if last.tried.is_none() {
+            self.0.read(&mut last).await;
+        }
+    }
+
     /// Reads the keys once more, unless that was done a moment ago, since a token may be of one
     /// that is not among `known`.
     pub(super) async fn renew(&self, known: &Arc<KeySet>) -> Renewal {
@@ -133,36 +140,24 @@ impl Keys {
 }
 
 /// Reads them again and again, until nobody has them any more.
-async fn keep_up(shared: std::sync::Weak<Shared>) {
+async fn keep_up(shared: Weak<Shared>) {
     let (mut pause, longest) = FIRST_PAUSES;
     loop {
-        let wait = {
-            let Some(shared) = shared.upgrade() else {
-                return;
-            };
-            match shared.current() {
-                Some(_) => shared.interval,
-                None => {
-                    let mut last = shared.last.lock().await;
-                    shared.read(&mut last).await;
-                    drop(last);
-                    let wait = pause;
-                    pause = (pause * 2).min(longest);
-                    match shared.current() {
-                        Some(_) => shared.interval,
-                        None => wait,
-                    }
-                }
+        let wait = match shared.upgrade() {
+            None => return,
+            Some(shared) if shared.current().is_some() => shared.interval,
+            Some(_) => {
+                let wait = pause;
+                pause = (pause * 2).min(longest);
+                wait
             }
         };
         sleep(wait).await;
         let Some(shared) = shared.upgrade() else {
             return;
         };
-        if shared.current().is_some() {
-            let mut last = shared.last.lock().await;
-            shared.read(&mut last).await;
-        }
+        let mut last = shared.last.lock().await;
+        shared.read(&mut last).await;
     }
 }
 

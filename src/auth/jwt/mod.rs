@@ -54,6 +54,12 @@ impl Jwt {
         })
     }
 
+    /// Asks for the keys once, if there are none, so that no client is told that there are none
+    /// only because nobody has asked.
+    pub(super) async fn look(&self) {
+        self.keys.look().await;
+    }
+
     pub(super) async fn check(&self, headers: &HeaderMap) -> Result<Identity, Denied> {
         let token = credentials(headers, Scheme::Bearer, "bearer")?;
         let known = self.keys.current();

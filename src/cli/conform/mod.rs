@@ -89,7 +89,7 @@ impl Conform {
 
 fn finish(report: &Report, show: report::Show) -> ExitCode {
     show.end(report);
-    if report.failed() == 0 {
+    if report.failed() == 0 && report.gone.is_none() {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE

@@ -27,6 +27,8 @@ pub(super) struct Report {
     pub(super) families: Vec<Family>,
     pub(super) began: SystemTime,
     pub(super) outcomes: Vec<Outcome>,
+    /// The line after which the server answered nothing any more.
+    pub(super) gone: Option<&'static str>,
 }
 
 impl Outcome {
@@ -62,6 +64,7 @@ impl Report {
             families,
             began: SystemTime::now(),
             outcomes: Vec::new(),
+            gone: None,
         }
     }
 

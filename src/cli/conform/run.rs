@@ -7,9 +7,10 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, interval_at};
 
+use super::data;
 use super::families::Selection;
-use super::line::{Check, Family, failed};
-use super::probe::Probe;
+use super::line::{Check, Family, Verdict, failed};
+use super::probe::{Ask, Probe};
 use super::report::{Outcome, Report, Show};
 use super::sink::Sink;
 
@@ -44,12 +45,54 @@ pub(super) async fn run(
         .collect();
     for check in &chosen {
         let task = begun.remove(check.line.id);
-        let task = task.unwrap_or_else(|| begin(check, &probe));
-        let outcome = watch(check, task, show).await;
+        let mut outcome = match report.gone {
+            Some(since) if task.is_none() => after_the_end(check, since),
+            _ => watch(check, task.unwrap_or_else(|| begin(check, &probe)), show).await,
+        };
+        if report.gone.is_none() && !still_answers(&probe).await {
+            report.gone = Some(check.line.id);
+            outcome.verdict = failed("an answer to the next ordinary request", "none");
+        }
         show.line(&outcome);
         report.outcomes.push(outcome);
     }
     Ok(report)
+}
+
+/// How long a server that answers nothing has to come back: whoever watches over it may start it
+/// anew.
+const RETURN: Duration = Duration::from_secs(10);
+
+/// Whether every server answers an ordinary request, with whatever.
+async fn still_answers(probe: &Probe) -> bool {
+    let give_up = Instant::now() + RETURN;
+    loop {
+        if answers(probe).await {
+            return true;
+        }
+        if Instant::now() > give_up {
+            return false;
+        }
+        tokio::time::sleep(TICK / 3).await;
+    }
+}
+
+async fn answers(probe: &Probe) -> bool {
+    let signal = probe.any_signal();
+    let request = data::request(signal, 1);
+    let grpc = probe.grpc.is_none() || probe.export(signal, &request).await.is_ok();
+    let ask = Ask::protobuf(signal, request);
+    grpc && (probe.http.is_none() || probe.ask(&ask).await.is_ok())
+}
+
+/// A line that was not looked at, since nobody was there to be asked.
+fn after_the_end(check: &Check, since: &str) -> Outcome {
+    let reason = format!("the server has answered no ordinary request since {since}");
+    Outcome {
+        line: check.line,
+        verdict: Verdict::Skip { reason },
+        took: Duration::ZERO,
+    }
 }
 
 fn begin(check: &'static Check, probe: &Arc<Probe>) -> JoinHandle<Outcome> {

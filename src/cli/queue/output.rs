@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 
-use crate::otlp::Signal;
-use crate::otlp::json;
+use crate::otlp::file;
+use crate::otlp::{Format, Signal};
 
 /// The form of an export.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -74,24 +74,16 @@ impl Output {
         signal: Signal,
         request: &[u8],
     ) -> Result<Result<(), String>, Stop> {
+        let format = match self.format {
+            ExportFormat::Json => Format::Json,
+            ExportFormat::Binary => Format::Protobuf,
+        };
         self.line.clear();
-        match self.format {
-            ExportFormat::Json => {
-                if let Err(fault) = json::write(signal, request, &mut self.line) {
-                    return Ok(Err(format!("a field of the request {fault}")));
-                }
-                self.line.push(b'\n');
-                self.to.write_all(&self.line)
-            }
-            ExportFormat::Binary => {
-                let Ok(length) = u32::try_from(request.len()) else {
-                    return Ok(Err("the request is above 4 GiB".to_owned()));
-                };
-                let length = self.to.write_all(&length.to_be_bytes());
-                length.and_then(|()| self.to.write_all(request))
-            }
+        if let Err(problem) = file::append(format, signal, request, &mut self.line) {
+            return Ok(Err(format!("the request {problem}")));
         }
-        .map_err(|error| stop(&self.name, &error))?;
+        let written = self.to.write_all(&self.line);
+        written.map_err(|error| stop(&self.name, &error))?;
         Ok(Ok(()))
     }
 

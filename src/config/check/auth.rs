@@ -146,7 +146,9 @@ pub(in crate::config) fn certificates(
     findings: &mut Findings,
 ) {
     let AuthConfig::Mtls(_) = config else { return };
-    let ReceiverConfig::Otlp(otlp) = receiver;
+    let ReceiverConfig::Otlp(otlp) = receiver else {
+        return;
+    };
     let grpc = otlp.grpc.as_ref().map(|grpc| &grpc.tls);
     let http = otlp.http.as_ref().filter(|_| !otlp.shares_a_port());
     let http = http.map(|http| &http.tls);
@@ -167,7 +169,9 @@ pub(super) fn files(config: &Config, site: &mut Site<'_>) {
         report(auth.check_file(), &["admin", "auth"], site);
     }
     for (name, receiver) in &config.receivers {
-        let ReceiverConfig::Otlp(otlp) = receiver;
+        let ReceiverConfig::Otlp(otlp) = receiver else {
+            continue;
+        };
         if let Some(auth) = &otlp.auth {
             report(auth.check_file(), &["receivers", name, "auth"], site);
         }
@@ -176,7 +180,9 @@ pub(super) fn files(config: &Config, site: &mut Site<'_>) {
         let auth = match &exporter.kind {
             ExporterConfig::OtlpGrpc(config) => &config.auth,
             ExporterConfig::OtlpHttp(config) => &config.auth,
-            ExporterConfig::Debug(_) | ExporterConfig::Discard(_) => continue,
+            ExporterConfig::File(_) | ExporterConfig::Debug(_) | ExporterConfig::Discard(_) => {
+                continue;
+            }
         };
         if let Some(auth) = auth {
             report(auth.check_file(), &["exporters", name, "auth"], site);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::endpoint::{self, Form};
-use super::{Site, cors, shared, tls};
+use super::{Site, cors, files, shared, tls};
 use crate::config::problem::Findings;
 use crate::config::tree::Node;
 use crate::delivery::config::{
@@ -20,6 +20,7 @@ pub(in crate::config) fn receiver(config: &ReceiverConfig, node: &Node, findings
     let mut site = Site { node, findings };
     match config {
         ReceiverConfig::Otlp(config) => otlp(config, &mut site),
+        ReceiverConfig::File(config) => files::reads(config, &mut site),
     }
 }
 
@@ -113,6 +114,7 @@ pub(in crate::config) fn exporter(config: &ExporterConfig, node: &Node, findings
             tls::client(config.tls.as_ref(), &config.endpoint, &mut site);
             headers(&config.headers, &mut site);
         }
+        ExporterConfig::File(config) => files::writes(config, &mut site),
         ExporterConfig::Debug(_) | ExporterConfig::Discard(_) => {}
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::Site;
+use super::{Site, files};
 use crate::config::problem::Findings;
 use crate::config::tree::{Node, Origin};
 use crate::config::{Config, PipelineConfig, suggest};
@@ -23,6 +23,7 @@ pub(in crate::config) fn graph(tree: &Node, config: &Config, findings: &mut Find
         check_pipeline(tree, name, pipeline, findings);
         acknowledgement(tree, config, name, findings);
     }
+    files::graph(tree, config, findings);
     for section in ["receivers", "processors", "exporters"] {
         report_unused(tree, config, section, findings);
     }

@@ -8,6 +8,7 @@ mod auth;
 mod component;
 mod cors;
 mod endpoint;
+mod files;
 mod graph;
 mod sections;
 mod shared;

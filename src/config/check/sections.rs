@@ -152,7 +152,15 @@ fn greedy_lanes(budget: ByteSize, config: &Config, site: &mut Site<'_>) {
 
 fn request_limits(budget: ByteSize, config: &Config, site: &mut Site<'_>) {
     for (name, receiver) in &config.receivers {
-        let ReceiverConfig::Otlp(otlp) = receiver;
+        let otlp = match receiver {
+            ReceiverConfig::Otlp(otlp) => otlp,
+            ReceiverConfig::File(file) => {
+                if file.max_log_size > budget {
+                    over_budget(budget, &["receivers", name, "max_log_size"], site);
+                }
+                continue;
+            }
+        };
         let grpc = otlp.grpc.as_ref().map(|grpc| grpc.max_recv_msg_size);
         let http = otlp.http.as_ref().map(|http| http.max_request_body_size);
         for (listener, key, limit) in [
@@ -221,7 +229,9 @@ fn identities(config: &Config, site: &mut Site<'_>) {
         return;
     }
     for (name, receiver) in &config.receivers {
-        let ReceiverConfig::Otlp(otlp) = receiver;
+        let ReceiverConfig::Otlp(otlp) = receiver else {
+            continue;
+        };
         if let (None, Some(place)) = (&otlp.auth, site.node.place(&["tenants", "from"])) {
             let sentence = format!(
                 "receivers.{name} has no `auth`: all that comes in there is of the tenant \
@@ -316,7 +326,9 @@ fn listeners(tree: &Node, config: &Config) -> Vec<Listener> {
         add(&["admin", "endpoint"], &config.admin.endpoint);
     }
     for (name, receiver) in &config.receivers {
-        let ReceiverConfig::Otlp(otlp) = receiver;
+        let ReceiverConfig::Otlp(otlp) = receiver else {
+            continue;
+        };
         if let Some(grpc) = &otlp.grpc {
             add(&["receivers", name, "grpc", "endpoint"], &grpc.endpoint);
         }

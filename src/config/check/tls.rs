@@ -86,7 +86,9 @@ pub(in crate::config) fn files(tree: &Node, config: &Config, findings: &mut Find
     };
     server(&["admin", "tls"], config.admin.tls.as_ref());
     for (name, receiver) in &config.receivers {
-        let ReceiverConfig::Otlp(otlp) = receiver;
+        let ReceiverConfig::Otlp(otlp) = receiver else {
+            continue;
+        };
         let grpc = otlp.grpc.as_ref().and_then(|grpc| grpc.tls.as_ref());
         let http = otlp.http.as_ref().and_then(|http| http.tls.as_ref());
         server(&["receivers", name, "grpc", "tls"], grpc);
@@ -98,7 +100,9 @@ pub(in crate::config) fn files(tree: &Node, config: &Config, findings: &mut Find
         let (endpoint, tls) = match &exporter.kind {
             ExporterConfig::OtlpGrpc(config) => (&config.endpoint, &config.tls),
             ExporterConfig::OtlpHttp(config) => (&config.endpoint, &config.tls),
-            ExporterConfig::Debug(_) | ExporterConfig::Discard(_) => continue,
+            ExporterConfig::File(_) | ExporterConfig::Debug(_) | ExporterConfig::Discard(_) => {
+                continue;
+            }
         };
         let default = ClientTlsConfig::default();
         match tls {

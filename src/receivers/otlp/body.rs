@@ -1,6 +1,7 @@
 //! Reading a body and joining it into one buffer.
 
 use std::fmt;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -8,10 +9,10 @@ use bytes::Bytes;
 use http_body::Frame;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::refusal::Failed;
-use crate::intake::{Admission, Intake, Refused};
+use crate::intake::{Admission, Intake, LEAST, Refused};
 use crate::telemetry::metrics::Fault;
 
 /// A chunk of at least this many bytes that is the whole body is kept as it is. Smaller ones
@@ -72,7 +73,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// While others wait, a client must send so many bytes a second, and all that it announced in so
 /// many seconds: whoever holds much, must be fast.
-const LEAST: (usize, usize) = (16 << 10, 10);
+const PACE: (usize, usize) = (16 << 10, 10);
 
 impl<'a> Reading<'a> {
     /// For `longest` from now on, and no longer than until the client gives up.
@@ -155,7 +156,7 @@ impl<'a> Reading<'a> {
     }
 
     fn is_slow(&self, now: Instant) -> bool {
-        let (a_second, seconds) = LEAST;
+        let (a_second, seconds) = PACE;
         let received = self.received.load(Ordering::Relaxed);
         // Of a length that is not announced, what has come was to come.
         let length = self.length.load(Ordering::Relaxed).max(received);
@@ -176,8 +177,11 @@ pub(super) struct Room<'a> {
     pub(super) limit: usize,
 }
 
-/// Of a body of declared length so many times what has come is paid for: whoever is to hold much
-/// must have sent something, and one frame of 16 KiB is enough for most bodies as a whole.
+/// A client that sends nothing for so long gives back what it has not used, but for what listening
+/// to it costs: those who announce much and send little would else hold all that there is.
+pub(super) const MUTE_AFTER: Duration = Duration::from_millis(100);
+
+/// From then on, so many times what has come is paid for.
 const AHEAD: usize = 32;
 
 /// What a body of undeclared length is paid for at a time, in bytes.
@@ -192,28 +196,40 @@ impl Room<'_> {
         body: &mut Incoming,
         reading: &Reading<'_>,
     ) -> Result<Bytes, Failed> {
-        reading.announced(self.length.unwrap_or(0));
+        if let Some(length) = self.length {
+            reading.announced(length);
+            if self.admission.reservation.bytes() > length {
+                self.admission.reservation.shrink_to(length);
+            }
+        }
         let mut joined = Vec::new();
         let mut next = Some(first);
+        let mut mute = pin!(sleep(MUTE_AFTER));
         while let Some(chunk) = next {
-            if chunk.is_empty() {
-                next = reading.next(body).await?;
-                continue;
+            if !chunk.is_empty() {
+                self.pay(joined.len() + chunk.len(), reading).await?;
+                if joined.is_empty() && self.is_whole(&chunk) {
+                    at_end(body, reading).await?;
+                    self.intake.settle_length(self.admission, chunk.len());
+                    return Ok(chunk);
+                }
+                // What is allocated is what is paid for.
+                let paid = self.admission.reservation.bytes();
+                let room = paid.min(self.length.unwrap_or(paid));
+                joined.reserve_exact(room.saturating_sub(joined.len()));
+                joined.extend_from_slice(&chunk);
+                drop(chunk);
             }
-            let total = joined.len() + chunk.len();
-            self.pay(total, reading).await?;
-            if joined.is_empty() && self.length == Some(chunk.len()) && chunk.len() >= KEEP_BYTES {
-                at_end(body, reading).await?;
-                self.intake.settle_length(self.admission, chunk.len());
-                return Ok(chunk);
-            }
-            // What is allocated is what is paid for.
-            let room = self.admission.reservation.bytes();
-            let room = room.min(self.length.unwrap_or(room));
-            joined.reserve_exact(room.saturating_sub(joined.len()));
-            joined.extend_from_slice(&chunk);
-            drop(chunk);
-            next = reading.next(body).await?;
+            next = tokio::select! {
+                biased;
+                next = reading.next(body) => next?,
+                () = mute.as_mut() => {
+                    self.give_back(&mut joined);
+                    let next = reading.next(body).await?;
+                    mute.as_mut().reset(Instant::now() + MUTE_AFTER);
+                    next
+                }
+            };
         }
         if self.length.is_some_and(|length| joined.len() < length) {
             return Err(ReadError::Short.into());
@@ -221,6 +237,11 @@ impl Room<'_> {
         joined.shrink_to_fit();
         self.intake.settle_length(self.admission, joined.len());
         Ok(joined.into())
+    }
+
+    /// Whether the chunk is the body and worth keeping as it is.
+    fn is_whole(&self, chunk: &Bytes) -> bool {
+        self.length == Some(chunk.len()) && chunk.len() >= KEEP_BYTES
     }
 
     /// Pays for `total` bytes that have come, and for some that will.
@@ -242,6 +263,14 @@ impl Room<'_> {
         };
         let grown = self.intake.grow(self.admission, total - paid, soon - paid);
         Ok(reading.not_counting(grown).await?)
+    }
+
+    fn give_back(&mut self, joined: &mut Vec<u8>) {
+        let deserved = joined.len().saturating_mul(AHEAD).max(LEAST);
+        if self.admission.reservation.bytes() > deserved {
+            joined.shrink_to_fit();
+            self.admission.reservation.shrink_to(deserved);
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use hyper_util::server::conn::auto::Builder;
 
 use super::KeepaliveConfig;
 use crate::budget::{Budget, Reservation};
-use crate::intake::FIRST;
+use crate::intake::LEAST;
 use crate::net::serve::Limits;
 
 /// The largest frame that a client may send. Large frames are most of what makes a pass-through
@@ -110,7 +110,7 @@ pub(super) fn http2(
 ) {
     let time = keepalive.time;
     let window = u32::try_from(window.bytes).unwrap_or(u32::MAX);
-    let affordable = window / u32::try_from(FIRST).unwrap_or(u32::MAX);
+    let affordable = window / u32::try_from(LEAST).unwrap_or(u32::MAX);
     let streams = streams.min(affordable.max(LEAST_STREAMS));
     builder
         .http2()

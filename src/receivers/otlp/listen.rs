@@ -58,14 +58,14 @@ impl Listeners {
         ground: &mut Ground<'_>,
     ) -> Result<Self, String> {
         let component = format!("receivers.{name}");
-        let guard = config
-            .auth
-            .as_ref()
-            .map(|auth| Authenticator::open(auth, &component, ground.tls));
+        let guard = match &config.auth {
+            Some(auth) => Some(Authenticator::open(auth, &component, ground.tls).await?),
+            None => None,
+        };
         let mut listeners = Self {
             grpc: None,
             http: None,
-            guard: Guard::new(guard.transpose()?),
+            guard: Guard::new(guard),
         };
         let shares = config.shares_a_port();
         if let Some(grpc) = &config.grpc {

@@ -16,5 +16,5 @@ pub mod table;
 pub use document::document;
 pub use histogram::{Buckets, Histogram};
 pub use page::{Exposition, Page, Value};
-pub use receiver::{Connection, Fault, ReceiverMetrics, Refusal};
+pub use receiver::{Connection, Fault, ReadingMetrics, ReceiverMetrics, Refusal};
 pub use registry::Registry;

@@ -235,6 +235,29 @@ fn add(counters: &[Counter], index: usize, amount: u64) {
     }
 }
 
+/// What is shown besides of a receiver that reads files.
+#[derive(Debug)]
+pub struct ReadingMetrics {
+    files: Gauge,
+    unread: Gauge,
+}
+
+impl ReadingMetrics {
+    /// Registers the series of a receiver.
+    pub fn new(registry: &Registry, receiver: &str) -> Self {
+        Self {
+            files: registry.gauge(&table::RECEIVER_FILES, &[receiver]),
+            unread: registry.gauge(&table::RECEIVER_UNREAD_BYTES, &[receiver]),
+        }
+    }
+
+    /// So many files are there, and so many bytes of them were not read yet.
+    pub fn found(&self, files: usize, unread: u64) {
+        self.files.set(files as f64);
+        self.unread.set(unread as f64);
+    }
+}
+
 /// A connection that is open.
 #[derive(Debug)]
 #[must_use = "the connection counts as closed when this is dropped"]

@@ -166,6 +166,10 @@ single! {
     RECEIVER_OPENED_CONNECTIONS: Kind::Counter,
         "otlpd_receiver_opened_connections" "" ["receiver", "transport"]
         "Connections that were opened.";
+    RECEIVER_FILES: Kind::Gauge, "otlpd_receiver_files" "" ["receiver"]
+        "Files that a file receiver follows.";
+    RECEIVER_UNREAD_BYTES: Kind::Gauge, "otlpd_receiver_unread_bytes" "bytes" ["receiver"]
+        "What of them was not read yet, in bytes on disk.";
     RECEIVED_ITEMS: Kind::Counter, "otlpd_received_items" "" ["signal"]
         "Items accepted at the door, over all receivers.";
     // Admission.

@@ -1,0 +1,127 @@
+//! What goes on on one connection, as far as its end depends on it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::{sleep, timeout};
+
+use super::LAST_CHANCE;
+
+/// What goes on on one connection.
+#[derive(Debug, Default)]
+pub struct Traffic {
+    under_way: AtomicUsize,
+    /// Whether a request has ever come.
+    spoke: AtomicBool,
+    /// Whether the peer speaks HTTP/2, which has a goodbye that no request can cross.
+    pub(super) multiplexed: AtomicBool,
+    /// The connection is asked to go.
+    pub(super) leaving: AtomicBool,
+    /// Told of each request from then on.
+    spoke_again: Notify,
+    /// How many requests there have been.
+    requests: AtomicUsize,
+    /// Somebody waits for a place on the listener.
+    crowded: Arc<AtomicBool>,
+}
+
+/// A request that is under way until this is dropped.
+struct UnderWay(Arc<Traffic>);
+
+impl Traffic {
+    /// What goes on on a connection that came just now.
+    pub(super) fn new(crowded: &Arc<AtomicBool>) -> Arc<Self> {
+        Arc::new(Self {
+            crowded: Arc::clone(crowded),
+            ..Self::default()
+        })
+    }
+
+    /// Whether somebody waits for a connection's place, so that who is slow had better go.
+    pub fn is_crowded(&self) -> bool {
+        self.crowded.load(Ordering::Relaxed)
+    }
+
+    /// Answers a request, which is under way from this call on until it is answered, or until
+    /// the answer is given up.
+    pub fn during<F: Future>(
+        self: &Arc<Self>,
+        answer: F,
+    ) -> impl Future<Output = F::Output> + use<F> {
+        self.spoke.store(true, Ordering::Relaxed);
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.under_way.fetch_add(1, Ordering::Relaxed);
+        if self.leaving.load(Ordering::Relaxed) {
+            self.spoke_again.notify_one();
+        }
+        let under_way = UnderWay(Arc::clone(self));
+        async move {
+            let answer = answer.await;
+            drop(under_way);
+            answer
+        }
+    }
+
+    fn spoke(&self) -> bool {
+        self.spoke.load(Ordering::Relaxed)
+    }
+
+    /// Waits until it is clear that nothing is said here.
+    pub(super) async fn silence(&self, patience: Duration) {
+        sleep(patience).await;
+        if self.spoke() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.under_way.load(Ordering::Relaxed) == 0
+    }
+
+    /// Waits until no request was under way for this long; for ever if it is zero. It is looked
+    /// for in quarters of that time.
+    pub(super) async fn idle_for(&self, limit: Duration) {
+        if limit.is_zero() {
+            std::future::pending::<()>().await;
+        }
+        let (mut quarters, mut seen) = (0, 0);
+        while quarters < 4 {
+            sleep(limit / 4).await;
+            let requests = self.requests.load(Ordering::Relaxed);
+            quarters = match self.is_idle() && requests == seen {
+                true => quarters + 1,
+                false => 0,
+            };
+            seen = requests;
+        }
+    }
+
+    /// HTTP/1.1 has no goodbye: closing a connection that is idle races with a request that is on
+    /// its way already, and some clients (Go) give that up. So it may speak once more, and is
+    /// closed by the answer.
+    pub(super) async fn last_request(&self) {
+        self.leaving.store(true, Ordering::Relaxed);
+        if self.is_idle() && !self.multiplexed.load(Ordering::Relaxed) {
+            // Silent for so long, it will hardly speak in the very moment that it is closed.
+            let _silent = timeout(LAST_CHANCE, self.spoke_again.notified()).await;
+        }
+    }
+
+    /// Waits until no request was under way at the end of a period of this length.
+    pub(super) async fn rest(&self, period: Duration) {
+        loop {
+            sleep(period).await;
+            if self.is_idle() {
+                return;
+            }
+        }
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
+    }
+}
