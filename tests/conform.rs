@@ -12,6 +12,8 @@
 mod altered;
 #[path = "support/door.rs"]
 mod door;
+#[path = "support/pki.rs"]
+mod pki;
 
 use std::collections::BTreeSet;
 use std::process::{Command, Output, Stdio};
@@ -121,6 +123,67 @@ fn otlpd_passes_every_must_and_should() {
     // What has to be arranged was arranged.
     for id in [
         "G1", "G5", "G8", "G9", "G12", "H1", "H11", "H18", "H40", "H48", "T9", "T10",
+    ] {
+        assert!(ids(&report, "pass").contains(id), "{id}: {report:#}");
+    }
+}
+
+/// A token, as good as any.
+const TOKEN: &str = "conform-conform-conform";
+
+/// Everything that has to be configured: TLS with client certificates, tokens, CORS.
+#[test]
+fn otlpd_passes_with_tls_tokens_and_browsers_too() {
+    let (folder, authority) = (tempfile::tempdir().unwrap(), pki::Authority::new("conform"));
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (server, client) = (authority.issue(1), authority.issue(2));
+    let ca = file("ca.crt", &authority.certificate);
+    let (cert, key) = (
+        file("tls.crt", &server.certificate),
+        file("tls.key", &server.key),
+    );
+    let own = (
+        file("own.crt", &client.certificate),
+        file("own.key", &client.key),
+    );
+    let tls =
+        format!(", tls = {{ cert_file = {cert:?}, key_file = {key:?}, client_ca_file = {ca:?} }}");
+    let origin = "https://app.example.com";
+    let daemon = Daemon::start(&Setup {
+        grpc: &tls,
+        http: &format!(
+            "{tls}, cors = {{ allowed_origins = [{origin:?}], allow_credentials = true }}"
+        ),
+        sections: &format!(
+            "[receivers.apps.auth]\ntype = \"bearer\"\ntokens = [\"{TOKEN}\"]\n{DISCARD}"
+        ),
+        ..Setup::default()
+    });
+    let (grpc, http) = (
+        format!("https://{}", daemon.grpc),
+        format!("https://{}", daemon.http),
+    );
+    let arguments = [
+        &["--grpc", &grpc, "--http", &http, "--tls-ca", &ca][..],
+        &["--client-cert", &own.0, "--client-key", &own.1],
+        &["--bearer", TOKEN, "--cors-origin", origin],
+        &[
+            "--only",
+            "G1,G30,H1,H13,H37,H38,H52,H53,H54,H55,T",
+            "--timeout",
+            "30s",
+        ],
+    ];
+    let (code, report) = run(&arguments.concat());
+    let failing = [lines(&report, "fail"), lines(&report, "differs")].concat();
+    assert!(failing.is_empty(), "{failing:#?}");
+    assert_eq!(code, 0);
+    for id in [
+        "G30", "H38", "H52", "H54", "T1", "T1b", "T1c", "T2", "T2b", "T5", "T6", "T6b",
     ] {
         assert!(ids(&report, "pass").contains(id), "{id}: {report:#}");
     }

@@ -11,7 +11,6 @@
 #[path = "support/daemon.rs"]
 mod daemon;
 #[path = "support/process.rs"]
-#[allow(dead_code, reason = "each test that includes it uses a part")]
 mod process;
 #[path = "support/sender.rs"]
 mod sender;

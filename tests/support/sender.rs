@@ -112,7 +112,7 @@ impl Client {
             if self.manners.sends_empty_requests {
                 self.exchange("POST", "/v1/traces", b"").ok();
             }
-            thread::sleep(Duration::from_millis(10));
+            thread::park_timeout(Duration::from_millis(10));
         }
     }
 
@@ -137,7 +137,7 @@ impl Client {
                 1.0
             };
             let own = Duration::from_secs_f64(FIRST_DELAY * grown * jitter);
-            thread::sleep(own.max(wish.unwrap_or_default()));
+            thread::park_timeout(own.max(wish.unwrap_or_default()));
         }
     }
 

@@ -128,6 +128,7 @@ impl ClientArgs {
             families: families(),
             began: SystemTime::now(),
             outcomes: Vec::new(),
+            gone: None,
         };
         let review = match self.command.as_slice() {
             [] => by_itself(self, lines).await?,
