@@ -326,7 +326,8 @@ pub struct BreakerConfig {
     pub open_time: Duration,
     /// Where the open time stops growing. By default much shorter than `intake.max_wait`, so that
     /// clients that are held hear in time that the destination is back: with 5 s, a destination
-    /// away for 7 s cost the SDKs of three languages data, with 1 s none of five.
+    /// away for 7 s cost the SDKs of three languages data, with 1 s those of one, now and then, on a
+    /// busy machine.
     #[serde(with = "units::duration")]
     pub max_open_time: Duration,
 }
@@ -339,7 +340,7 @@ impl Default for BreakerConfig {
             window: Duration::from_secs(10),
             min_requests: 20,
             open_time: Duration::from_millis(250),
-            max_open_time: Duration::from_secs(1),
+            max_open_time: Duration::from_millis(500),
         }
     }
 }
