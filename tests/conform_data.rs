@@ -4,6 +4,7 @@
 
 #![expect(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::indexing_slicing,
     reason = "a test that cannot go on fails"
 )]
@@ -13,7 +14,6 @@ mod censor;
 #[path = "support/daemon.rs"]
 mod daemon;
 #[path = "support/process.rs"]
-#[allow(dead_code, reason = "each test that includes it uses a part")]
 mod process;
 
 use std::net::SocketAddr;
