@@ -28,9 +28,6 @@ use serde_json::Value;
 use censor::{Judge, Rewrite, Server};
 use daemon::{Daemon, free_port};
 
-/// Lines that otlpd does not pass yet.
-const NOT_YET: &[&str] = &["P6"];
-
 /// Runs `otlpd conform ARGS`, and returns the report.
 fn conform(args: &[&str]) -> Value {
     let mut command = Command::new(env!("CARGO_BIN_EXE_otlpd"));
@@ -77,11 +74,7 @@ fn otlpd_passes_every_must_and_should_and_passes_on_what_it_took() {
         "J,P,R",
     ]);
     let failing = ids(&report, "fail");
-    let unexpected: Vec<_> = failing
-        .iter()
-        .filter(|id| !NOT_YET.contains(&id.as_str()))
-        .collect();
-    assert!(unexpected.is_empty(), "{unexpected:?} {report:#}");
+    assert!(failing.is_empty(), "{failing:?} {report:#}");
     let passed = ids(&report, "pass");
     for id in [
         "J1", "J12b", "J17b", "J21b", "J27b", "J34", "P1", "P2", "P11", "P14", "P24", "R8",
@@ -173,8 +166,7 @@ fn of_a_wrong_server_exactly_what_it_is_wrong_about_is_found() {
         });
         for (what, judging, expected) in judging.collect::<Vec<_>>() {
             let report = judging.join().unwrap();
-            let mut failing = ids(&report, "fail");
-            failing.retain(|id| !NOT_YET.contains(&id.as_str()));
+            let failing = ids(&report, "fail");
             assert_eq!(failing, *expected, "{what}: {report:#}");
         }
     });

@@ -35,6 +35,12 @@ pub fn resource(message: &Message) -> Option<u32> {
     Some(field.number)
 }
 
+/// Whether a message's own ids only say what it belongs to: a log record with an invalid one
+/// belongs to no trace (logs.proto), and is a log record all the same.
+pub fn has_ids_of_others(message: &Message) -> bool {
+    std::ptr::eq(message, &raw const LOG_RECORD)
+}
+
 /// The tag of an item's attributes; 0, which no field has, for one without.
 pub fn attributes_tag(item: &Message) -> u32 {
     let mut fields = item.fields.iter();

@@ -7,8 +7,8 @@ use crate::otlp::wire::{self, DELIMITED, MAX_DEPTH, Reader};
 
 /// The request without the items and levels that [`walk`](super::walk) rejected by these rules.
 /// Which those are is found once more: a list of them could be many times larger than what is
-/// left. Levels that held items and hold none any more are left out; everything else is copied
-/// as it is.
+/// left. Levels that held items and hold none any more are left out, and so are ids of log
+/// records that have a wrong length; everything else is copied as it is.
 ///
 /// To be called only with a body that `walk` has accepted.
 pub fn without_rejected(signal: Signal, body: &[u8], rules: impl Into<Rules>) -> Vec<u8> {
@@ -23,6 +23,8 @@ pub fn without_rejected(signal: Signal, body: &[u8], rules: impl Into<Rules>) ->
 struct Tally {
     kept: u64,
     cut: u64,
+    /// Whether an item was left without a part of it.
+    changed: bool,
 }
 
 fn copy_level(
@@ -50,6 +52,11 @@ fn copy_level(
                     continue;
                 }
                 tally.kept += 1;
+                if let Some(record) = survey::without_bad_ids(content, item, rules) {
+                    wire::write_bytes(out, tag, &record);
+                    tally.changed = true;
+                    continue;
+                }
             }
             (Some(Kind::Level(level)), DELIMITED, Ok(content)) => {
                 if !survey::has_good_values(content, level, rules) {
@@ -63,7 +70,8 @@ fn copy_level(
                 });
                 tally.kept += inner.kept;
                 tally.cut += inner.cut;
-                if inner.cut > 0 {
+                tally.changed |= inner.changed;
+                if inner.cut > 0 || inner.changed {
                     if inner.kept == 0 {
                         out.truncate(before);
                     }

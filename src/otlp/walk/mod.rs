@@ -31,7 +31,7 @@ pub struct Walked {
 /// and those below a resource, a scope or a metric that has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejected {
-    /// How many; none where only an envelope without items is to go.
+    /// How many; none where only an envelope without items is to go, or ids of log records.
     pub items: u64,
     /// How many for which reason, by `BadValue as usize`; each item has one.
     pub by: [u64; BadValue::ALL.len()],
@@ -52,7 +52,7 @@ impl Rejected {
             Signal::Profiles => "profiles",
         };
         if items == 0 {
-            return format!("a part of the request without {noun} was left out: {first}");
+            return format!("no {noun} were rejected, but something was left out: {first}");
         }
         let reasons = BadValue::ALL.into_iter().zip(self.by);
         let reasons = reasons.filter(|(_, items)| *items > 0);

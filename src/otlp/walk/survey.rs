@@ -61,6 +61,42 @@ pub(super) fn has_good_values(message: Reader<'_>, schema: &'static Message, rul
     survey.message(message, schema, MAX_DEPTH).is_ok() && survey.bad.is_none()
 }
 
+/// The same record without those of its own ids that have a wrong length; `None` if there are none.
+pub(super) fn without_bad_ids(
+    mut record: Reader<'_>,
+    schema: &'static Message,
+    rules: Rules,
+) -> Option<Vec<u8>> {
+    let leaves_out = schema::has_ids_of_others(schema)
+        && rules.validation == Validation::Full
+        && rules.policy(BadValue::Id) == ItemPolicy::RejectItem;
+    if !leaves_out {
+        return None;
+    }
+    let whole = record.rest().len();
+    let mut out = Vec::new();
+    while !record.is_done() {
+        let start = record.at();
+        let tag = record.tag().ok()?;
+        let mut inside = record;
+        record.skip(tag, MAX_DEPTH).ok()?;
+        let field = schema.fields.iter().find(|field| field.number == tag >> 3);
+        let is_bad = field.is_some_and(|field| {
+            let length = inside.bytes().map(<[u8]>::len);
+            match (field.kind, tag & 7, length) {
+                (Kind::Id(right), DELIMITED, Ok(length)) => {
+                    length > 0 && length != usize::from(right)
+                }
+                _ => false,
+            }
+        });
+        if !is_bad {
+            out.extend_from_slice(record.since(start));
+        }
+    }
+    (out.len() < whole).then_some(out)
+}
+
 impl Survey {
     fn new(rules: Rules) -> Self {
         Self {
@@ -109,9 +145,13 @@ impl Survey {
                     let depth = depth.checked_sub(1).ok_or(found(Fault::Nesting))?;
                     self.item(content, inner, depth)?;
                 }
-                _ => self
-                    .scalar(&mut reader, tag, field, depth)
-                    .or_else(|fault| self.judge(found(fault)))?,
+                _ => match self.scalar(&mut reader, tag, field, depth) {
+                    Err(fault @ Fault::IdLength { .. }) if schema::has_ids_of_others(schema) => {
+                        self.leave_out(found(fault));
+                    }
+                    Err(fault) => self.judge(found(fault))?,
+                    Ok(()) => {}
+                },
             }
         }
         Ok(())
@@ -193,6 +233,13 @@ impl Survey {
                 packed(reader.message()?, field.kind)
             }
             _ => reader.skip(tag, depth),
+        }
+    }
+
+    /// A field that is left out, and harms nothing else.
+    fn leave_out(&mut self, found: Found) {
+        if self.rules.policy(BadValue::Id) == ItemPolicy::RejectItem {
+            self.first.get_or_insert(found);
         }
     }
 

@@ -388,12 +388,41 @@ fn damage_after_a_bad_item_refuses_the_whole_request() {
 }
 
 #[test]
-fn log_records_and_exemplars_have_ids_too() {
+fn a_log_record_with_an_invalid_id_belongs_to_no_trace() {
     let record = |content: &[u8]| in_scope(&[field(2, &[]), field(2, content)].concat());
-    for content in [field(9, &[1]), field(10, &[1]), field(12, &[0xff])] {
-        let walked = full(Signal::Logs, &record(&content)).unwrap();
-        assert_eq!(walked.rejected.unwrap().items, 1);
+    let good = [field(3, b"INFO"), field(9, &[7; 16]), field(10, &[7; 8])].concat();
+    for bad in [field(9, &[1]), field(10, &[1; 9])] {
+        let body = record(&[&bad, &good[..], &bad].concat());
+        let walked = full(Signal::Logs, &body).unwrap();
+        assert_eq!(walked.items, 2);
+        let rejected = walked.rejected.unwrap();
+        assert_eq!((rejected.items, rejected.by), (0, [0, 0]));
+        let sentence = rejected.sentence(Signal::Logs, 2);
+        assert!(
+            sentence.starts_with("no log records were rejected"),
+            "{sentence}"
+        );
+        let left = without_rejected(Signal::Logs, &body, Validation::Full);
+        assert_eq!(left, record(&good));
+        let passing = Rules {
+            invalid_ids: ItemPolicy::Pass,
+            ..Rules::default()
+        };
+        assert!(
+            walk(Signal::Logs, &body, passing)
+                .unwrap()
+                .rejected
+                .is_none()
+        );
     }
+    // Text that nobody can read costs the record all the same.
+    let both = [field(9, &[1]), field(12, &[0xff])].concat();
+    let walked = full(Signal::Logs, &record(&both)).unwrap();
+    assert_eq!((walked.items, walked.rejected.unwrap().items), (1, 1));
+}
+
+#[test]
+fn exemplars_have_ids_too() {
     let exemplar = field(1, &field(5, &field(4, &[1, 2])));
     let body = in_scope(&field(2, &field(5, &[exemplar, field(1, &[])].concat())));
     let rejected = full(Signal::Metrics, &body).unwrap().rejected.unwrap();
