@@ -78,11 +78,9 @@ impl Daemon {
         let log = fs::File::create(folder.path().join("log")).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_otlpd"));
         command.arg("--config").arg(&file);
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log);
+        command.stdout(Stdio::null());
         prepare(&mut command);
+        command.stdin(Stdio::null()).stderr(log);
         let child = command.spawn().unwrap();
         let mut daemon = Self {
             child,
