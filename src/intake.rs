@@ -45,7 +45,8 @@ pub struct Intake {
 /// The least that is paid for a request that is read, in bytes: what it costs to listen to it.
 pub const LEAST: usize = 4 << 10;
 
-/// The most that is paid before the length of a request is known: a large frame.
+/// The most that is paid before anything of a request has come: a large frame. What is above it
+/// is paid as it comes, or a few who announce much and send nothing would hold all that there is.
 const MAX_EXPECTED: usize = 1 << 20;
 
 /// The part of the budget beside it that requests may have in hand, unpaid, while they wait.
@@ -157,7 +158,7 @@ impl Intake {
     }
 
     /// Lets a request of `bytes` in; holds it until it is its tenant's turn and there is room, or
-    /// the caller's deadline is reached.
+    /// the caller's deadline is reached. A large one that was not held is let in with a part.
     pub async fn admit(
         &self,
         signal: Signal,
@@ -200,7 +201,7 @@ impl Intake {
             (gate.pace)().await;
         }
         if gates.iter().all(|gate| gate.room.has_room()) {
-            match budget.try_reserve(bytes) {
+            match budget.try_reserve(bytes.min(MAX_EXPECTED)) {
                 Ok(reservation) => return Ok((reservation, charge)),
                 Err(Unpaid::TooLarge) => return Err(above(budget)),
                 Err(Unpaid::Spent) => {}
@@ -436,6 +437,22 @@ mod tests {
         // And within 80 % of a client's own patience.
         let deadline = intake.deadline(Some(Duration::from_secs(5)));
         assert_eq!(deadline - Instant::now(), Duration::from_secs(4));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_large_request_is_let_in_with_a_part_and_held_for_all() {
+        let (intake, _door) = intake(8 << 20);
+        let mut first = admit(&intake, 5 << 20).await.unwrap();
+        assert_eq!(first.reservation.bytes(), MAX_EXPECTED);
+        assert_eq!(intake.grow(&mut first, 1, 5 << 20).await, Ok(()));
+        let _others = [
+            admit(&intake, 5 << 20).await.unwrap(),
+            admit(&intake, 5 << 20).await.unwrap(),
+        ];
+        let mut third = Box::pin(admit(&intake, 5 << 20));
+        assert!(futures_util::poll!(&mut third).is_pending());
+        drop(first);
+        assert_eq!(third.await.unwrap().reservation.bytes(), 5 << 20);
     }
 
     #[tokio::test(start_paused = true)]

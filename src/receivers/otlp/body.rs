@@ -1,7 +1,6 @@
 //! Reading a body and joining it into one buffer.
 
 use std::fmt;
-use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -9,10 +8,10 @@ use bytes::Bytes;
 use http_body::Frame;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use super::refusal::Failed;
-use crate::intake::{Admission, Intake, LEAST, Refused};
+use crate::intake::{Admission, Intake, Refused};
 use crate::telemetry::metrics::Fault;
 
 /// A chunk of at least this many bytes that is the whole body is kept as it is. Smaller ones
@@ -177,11 +176,8 @@ pub(super) struct Room<'a> {
     pub(super) limit: usize,
 }
 
-/// A client that sends nothing for so long gives back what it has not used, but for what listening
-/// to it costs: those who announce much and send little would else hold all that there is.
-pub(super) const MUTE_AFTER: Duration = Duration::from_millis(100);
-
-/// From then on, so many times what has come is paid for.
+/// Beyond what it was let in with, a body of declared length pays for so many times what has come:
+/// whoever is to hold much must have sent something.
 const AHEAD: usize = 32;
 
 /// What a body of undeclared length is paid for at a time, in bytes.
@@ -204,7 +200,6 @@ impl Room<'_> {
         }
         let mut joined = Vec::new();
         let mut next = Some(first);
-        let mut mute = pin!(sleep(MUTE_AFTER));
         while let Some(chunk) = next {
             if !chunk.is_empty() {
                 self.pay(joined.len() + chunk.len(), reading).await?;
@@ -220,16 +215,7 @@ impl Room<'_> {
                 joined.extend_from_slice(&chunk);
                 drop(chunk);
             }
-            next = tokio::select! {
-                biased;
-                next = reading.next(body) => next?,
-                () = mute.as_mut() => {
-                    self.give_back(&mut joined);
-                    let next = reading.next(body).await?;
-                    mute.as_mut().reset(Instant::now() + MUTE_AFTER);
-                    next
-                }
-            };
+            next = reading.next(body).await?;
         }
         if self.length.is_some_and(|length| joined.len() < length) {
             return Err(ReadError::Short.into());
@@ -263,14 +249,6 @@ impl Room<'_> {
         };
         let grown = self.intake.grow(self.admission, total - paid, soon - paid);
         Ok(reading.not_counting(grown).await?)
-    }
-
-    fn give_back(&mut self, joined: &mut Vec<u8>) {
-        let deserved = joined.len().saturating_mul(AHEAD).max(LEAST);
-        if self.admission.reservation.bytes() > deserved {
-            joined.shrink_to_fit();
-            self.admission.reservation.shrink_to(deserved);
-        }
     }
 }
 

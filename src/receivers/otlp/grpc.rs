@@ -2,23 +2,22 @@
 //! stays the bytes that arrived.
 
 use std::convert::Infallible;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use super::answer::Answer;
-use super::body::{MUTE_AFTER, ReadError, Reading, Room};
+use super::body::{ReadError, Reading, Room};
 use super::guard::Guard;
 use super::health::Health;
 use super::packed::takes_gzip;
 use super::refusal::Failed;
 use crate::auth::Identity;
-use crate::intake::{self, Accepted, Caller, Intake, LEAST, Refused};
+use crate::intake::{self, Accepted, Caller, Intake, Refused};
 use crate::net::compression::{self, Encoding, InflateError};
 use crate::net::peer::Peer;
 use crate::net::serve::Traffic;
@@ -132,16 +131,7 @@ impl Grpc {
         let mut admission = self.intake.admit(signal, expected, caller).await?;
         let reading = reading.begin();
         let mut prefix = Prefix::default();
-        let first = {
-            let mut first = pin!(prefix.read(&mut body, &reading));
-            match timeout(MUTE_AFTER, first.as_mut()).await {
-                Ok(first) => first?,
-                Err(_mute) => {
-                    admission.reservation.shrink_to(LEAST);
-                    reading.in_time(first).await??
-                }
-            }
-        };
+        let first = reading.in_time(prefix.read(&mut body, &reading)).await??;
         let length = prefix.length();
         if length > self.limit {
             return Err(Refused::TooLarge { limit: self.limit }.into());
