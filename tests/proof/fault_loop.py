@@ -289,7 +289,8 @@ class Loop:
         if self.given.acknowledge == "stored":
             self.replay(dead, taken)
         self.failures += self.daemon.panics()
-        if self.done.get("disk full") and not self.noticed:
+        # A short one may pass unnoticed: what is written meanwhile finds room in emptied files.
+        if self.done.get("disk full", 0) > 5 and not self.noticed:
             self.failures.append("the disk was full, and the log does not say so")
         print(f"  faults: {self.done}; noticed that the disk was full: {self.noticed}")
         print(f"  attempts of clients: {told.attempts}")
