@@ -2,6 +2,7 @@
 //! left for the next start when the process ends.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -36,6 +37,24 @@ pub struct Durable {
     /// Pays for `reading`, for good: what waits on disk must get out when all else is taken.
     _paid: Reservation,
     unloaded: Notify,
+    /// Whether a page is being read: its records do not wait any more, and are not in memory yet.
+    in_hand: AtomicBool,
+}
+
+/// While this lives, a page is being read.
+struct InHand<'a>(&'a AtomicBool);
+
+impl<'a> InHand<'a> {
+    fn new(flag: &'a AtomicBool) -> Self {
+        flag.store(true, Ordering::SeqCst);
+        Self(flag)
+    }
+}
+
+impl Drop for InHand<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::SeqCst);
+    }
 }
 
 impl Durable {
@@ -48,6 +67,7 @@ impl Durable {
             reading: Budget::new(paid.bytes() as u64),
             _paid: paid,
             unloaded: Notify::new(),
+            in_hand: AtomicBool::new(false),
         }
     }
 
@@ -74,8 +94,11 @@ impl Durable {
         self.logs.iter().map(Log::disk_bytes).sum()
     }
 
+    /// Whether anything is to come from disk: what comes in now must not overtake it.
     pub(super) fn has_backlog(&self) -> bool {
-        self.logs.iter().any(|log| log.waiting().records > 0)
+        // In this order: a page is in hand before its records are no longer waiting, and in memory
+        // before it is out of hand.
+        self.logs.iter().any(|log| log.waiting().records > 0) || self.in_hand.load(Ordering::SeqCst)
     }
 
     pub(super) fn unload(&self, ticket: Ticket) {
@@ -133,9 +156,12 @@ impl Lane {
                 continue;
             };
             let room = durable.reading.reserve_most(page_bytes).await;
-            match log.next(page_bytes, order).await {
+            let in_hand = InHand::new(&durable.in_hand);
+            let read = log.next(page_bytes, order).await;
+            match read {
                 Ok(page) => self.take_in(page, room),
                 Err(error) => {
+                    drop(in_hand);
                     if let Some(repeated) = self.said_disk.pass() {
                         tracing::error!(
                             repeated,
