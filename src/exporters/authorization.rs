@@ -38,8 +38,27 @@ impl Authorization {
         Ok(Self(credentials.transpose()?))
     }
 
+    /// Has a request sent with what is to be shown, and once more where that was not taken and
+    /// something else is there by then. The secrets among `headers` are kept out of what is said.
+    pub(super) async fn deliver<F>(
+        &self,
+        headers: &HeaderMap,
+        send: impl Fn(Option<HeaderValue>) -> F,
+    ) -> Result<Delivered, Failure>
+    where
+        F: Future<Output = Result<Delivered, Setback>>,
+    {
+        let shown = self.shown().await?;
+        let mut outcome = send(shown.clone()).await;
+        let other = self.instead(&outcome, shown.as_ref()).await?;
+        if other.is_some() {
+            outcome = send(other.clone()).await;
+        }
+        outcome.map_err(|setback| setback.failure(headers, other.or(shown).as_ref()))
+    }
+
     /// What to show now.
-    pub(super) async fn shown(&self) -> Result<Option<HeaderValue>, Failure> {
+    async fn shown(&self) -> Result<Option<HeaderValue>, Failure> {
         match &self.0 {
             Some(credentials) => credentials.header().await.map(Some).map_err(retryable),
             None => Ok(None),
@@ -48,7 +67,7 @@ impl Authorization {
 
     /// What to show in place of what was not taken; `None` where that is not how it went, or
     /// nothing else is there.
-    pub(super) async fn instead(
+    async fn instead(
         &self,
         outcome: &Result<Delivered, Setback>,
         shown: Option<&HeaderValue>,
@@ -72,7 +91,7 @@ fn retryable(cause: String) -> Failure {
 impl Setback {
     /// The failure that it comes to. Destinations may repeat what they were shown: the secrets
     /// among these headers are taken out of what they said.
-    pub(super) fn failure(self, headers: &HeaderMap, shown: Option<&HeaderValue>) -> Failure {
+    fn failure(self, headers: &HeaderMap, shown: Option<&HeaderValue>) -> Failure {
         let secrets = || headers.values().filter(|value| value.is_sensitive());
         let clean = |cause: String| secrets().chain(shown).fold(cause, without);
         match self {

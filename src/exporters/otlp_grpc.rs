@@ -108,27 +108,19 @@ impl OtlpGrpc {
 
     async fn attempt(&self, batch: &Batch) -> Result<Delivered, Failure> {
         let message = outgoing::encode(batch, self.compression, &self.workers).await?;
-        let shown = self.authorization.shown().await?;
-        let mut outcome = self.send(batch.signal, message.clone(), &shown).await;
-        let other = self.authorization.instead(&outcome, shown.as_ref());
-        let other = other.await?;
-        if other.is_some() {
-            outcome = self.send(batch.signal, message, &other).await;
-        }
-        outcome.map_err(|setback| setback.failure(&self.headers, other.or(shown).as_ref()))
+        let send = |shown| self.send(batch.signal, message.clone(), shown);
+        self.authorization.deliver(&self.headers, send).await
     }
 
     async fn send(
         &self,
         signal: Signal,
         message: Chunks,
-        shown: &Option<HeaderValue>,
+        shown: Option<HeaderValue>,
     ) -> Result<Delivered, Setback> {
         let mut request = self.request(signal, message)?;
         if let Some(shown) = shown {
-            request
-                .headers_mut()
-                .insert(header::AUTHORIZATION, shown.clone());
+            request.headers_mut().insert(header::AUTHORIZATION, shown);
         }
         let mut sender = self
             .channel

@@ -113,21 +113,15 @@ impl OtlpHttp {
             Format::Protobuf => outgoing::encode(batch, self.compression, &self.workers).await?,
             Format::Json => outgoing::to_json(batch, self.compression, &self.workers).await?,
         };
-        let shown = self.authorization.shown().await?;
-        let mut outcome = self.send(batch.signal, message.clone(), &shown).await;
-        let other = self.authorization.instead(&outcome, shown.as_ref());
-        let other = other.await?;
-        if other.is_some() {
-            outcome = self.send(batch.signal, message, &other).await;
-        }
-        outcome.map_err(|setback| setback.failure(&self.headers, other.or(shown).as_ref()))
+        let send = |shown| self.send(batch.signal, message.clone(), shown);
+        self.authorization.deliver(&self.headers, send).await
     }
 
     async fn send(
         &self,
         signal: Signal,
         message: Chunks,
-        shown: &Option<HeaderValue>,
+        shown: Option<HeaderValue>,
     ) -> Result<Delivered, Setback> {
         let path = format!("{}{}", self.target.path, signal.http_path());
         let mut request = Request::post(path)
@@ -137,9 +131,7 @@ impl OtlpHttp {
             })?;
         *request.headers_mut() = self.headers.clone();
         if let Some(shown) = shown {
-            request
-                .headers_mut()
-                .insert(header::AUTHORIZATION, shown.clone());
+            request.headers_mut().insert(header::AUTHORIZATION, shown);
         }
         let mut connection = self
             .pool
