@@ -1,6 +1,6 @@
 //! Takes the bad items out of a request.
 
-use super::{Rules, Validation, survey};
+use super::{BadValue, ItemPolicy, Rules, Validation, survey};
 use crate::otlp::Signal;
 use crate::otlp::schema::{self, Kind, Message};
 use crate::otlp::wire::{self, DELIMITED, MAX_DEPTH, Reader};
@@ -52,7 +52,7 @@ fn copy_level(
                     continue;
                 }
                 tally.kept += 1;
-                if let Some(record) = survey::without_bad_ids(content, item, rules) {
+                if let Some(record) = without_bad_ids(content, item, rules) {
                     wire::write_bytes(out, tag, &record);
                     tally.changed = true;
                     continue;
@@ -84,4 +84,36 @@ fn copy_level(
         out.extend_from_slice(reader.since(start));
     }
     tally
+}
+
+/// An item without those of its own ids that have a wrong length, where it can do without them;
+/// `None` if nothing is to be left out.
+fn without_bad_ids(
+    mut item: Reader<'_>,
+    schema: &'static Message,
+    rules: Rules,
+) -> Option<Vec<u8>> {
+    let leaves_out = schema::has_ids_of_others(schema)
+        && rules.validation == Validation::Full
+        && rules.policy(BadValue::Id) == ItemPolicy::RejectItem;
+    if !leaves_out {
+        return None;
+    }
+    let whole = item.rest().len();
+    let mut out = Vec::new();
+    while !item.is_done() {
+        let start = item.at();
+        let tag = item.tag().ok()?;
+        let mut inside = item;
+        item.skip(tag, MAX_DEPTH).ok()?;
+        let field = schema.fields.iter().find(|field| field.number == tag >> 3);
+        let is_bad = match (field.map(|field| field.kind), tag & 7, inside.bytes()) {
+            (Some(Kind::Id(expected)), DELIMITED, Ok(id)) => !survey::is_id(id, expected),
+            _ => false,
+        };
+        if !is_bad {
+            out.extend_from_slice(item.since(start));
+        }
+    }
+    (out.len() < whole).then_some(out)
 }

@@ -61,40 +61,9 @@ pub(super) fn has_good_values(message: Reader<'_>, schema: &'static Message, rul
     survey.message(message, schema, MAX_DEPTH).is_ok() && survey.bad.is_none()
 }
 
-/// The same record without those of its own ids that have a wrong length; `None` if there are none.
-pub(super) fn without_bad_ids(
-    mut record: Reader<'_>,
-    schema: &'static Message,
-    rules: Rules,
-) -> Option<Vec<u8>> {
-    let leaves_out = schema::has_ids_of_others(schema)
-        && rules.validation == Validation::Full
-        && rules.policy(BadValue::Id) == ItemPolicy::RejectItem;
-    if !leaves_out {
-        return None;
-    }
-    let whole = record.rest().len();
-    let mut out = Vec::new();
-    while !record.is_done() {
-        let start = record.at();
-        let tag = record.tag().ok()?;
-        let mut inside = record;
-        record.skip(tag, MAX_DEPTH).ok()?;
-        let field = schema.fields.iter().find(|field| field.number == tag >> 3);
-        let is_bad = field.is_some_and(|field| {
-            let length = inside.bytes().map(<[u8]>::len);
-            match (field.kind, tag & 7, length) {
-                (Kind::Id(right), DELIMITED, Ok(length)) => {
-                    length > 0 && length != usize::from(right)
-                }
-                _ => false,
-            }
-        });
-        if !is_bad {
-            out.extend_from_slice(record.since(start));
-        }
-    }
-    (out.len() < whole).then_some(out)
+/// Whether an id has the right length, or is the empty one, which is none.
+pub(super) fn is_id(id: &[u8], expected: u8) -> bool {
+    id.is_empty() || id.len() == usize::from(expected)
 }
 
 impl Survey {
@@ -222,8 +191,7 @@ impl Survey {
                 }
             }
             (Kind::Id(expected), DELIMITED) => {
-                let length = reader.bytes()?.len();
-                if length == 0 || length == usize::from(expected) {
+                if is_id(reader.bytes()?, expected) {
                     Ok(())
                 } else {
                     Err(Fault::IdLength { expected })
