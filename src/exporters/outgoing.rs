@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::error::Error;
-use std::fmt::Write;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -14,6 +13,7 @@ use http_body::{Body, Frame, SizeHint};
 use crate::batch::{Batch, Chunks};
 use crate::component::{Delivered, Failure};
 use crate::host::workers::Workers;
+use crate::net::causes::causes;
 use crate::net::compression::{self, Encoding};
 use crate::otlp::status::Verdict;
 use crate::otlp::{json, response};
@@ -129,19 +129,6 @@ pub(super) fn unreachable(error: &dyn Error) -> Failure {
         after: None,
         cause: causes(error),
     }
-}
-
-/// An error with its causes, as one sentence.
-fn causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        if write!(text, ": {cause}").is_err() {
-            break;
-        }
-        next = cause.source();
-    }
-    text
 }
 
 /// The body of a request: a list of chunks, sent as they are.

@@ -1,7 +1,5 @@
 //! One small request and its answer: for what is not telemetry, such as keys and tokens.
 
-use std::error::Error;
-use std::fmt::Write;
 use std::io;
 use std::time::Duration;
 
@@ -13,6 +11,7 @@ use hyper::client::conn::http1::handshake;
 use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
 
+use super::causes::causes;
 use super::dial::Dialler;
 use super::tls::{Alpn, ClientTlsConfig, Register};
 
@@ -156,19 +155,6 @@ fn split(url: &str) -> (&str, &str) {
 
 fn told(error: hyper::Error) -> io::Error {
     io::Error::other(causes(&error))
-}
-
-/// An error with its causes, as one sentence.
-fn causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        if write!(text, ": {cause}").is_err() {
-            break;
-        }
-        next = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! What every connection needs: listening, serving, dialling, TLS, compression.
 
 pub mod accepted;
+pub mod causes;
 pub mod channel;
 pub mod compression;
 pub mod corked;

@@ -7,6 +7,7 @@ use std::os::unix::fs::FileExt;
 use bytes::Bytes;
 
 use super::format;
+use super::format::MARK_LEN;
 use super::format::RECORD_LEN;
 use super::format::RecordHead;
 use super::format::Role;
@@ -134,7 +135,7 @@ impl<S: Source> Scan<S> {
     /// Whether older bytes follow. Where records end, and nothing was written behind them.
     fn is_mark(&self, head: &RecordHead) -> bool {
         head.role == Role::Mark
-            && head.len as usize == RECORD_LEN
+            && head.len as usize == MARK_LEN
             && head.checksum(self.seed) == head.crc
     }
 

@@ -22,6 +22,13 @@ pub(super) trait Material: Clone + Send + Sync + 'static {
     fn reload_interval(&self) -> Duration;
     /// The thing itself, and the certificate that it shows.
     fn build(&self, contents: &Contents) -> Result<(Self::Ready, Option<Leaf>), Fault>;
+
+    /// Builds it from what the files hold now, to see whether that can be done: what is to be said
+    /// of a certificate that will not last for long.
+    fn check(&self) -> Result<Option<String>, Fault> {
+        let (_, leaf) = self.build(&Contents::read(self.files()))?;
+        Ok(leaf.and_then(|leaf| leaf.warning(SystemTime::now())))
+    }
 }
 
 /// What was built last from files that were good.

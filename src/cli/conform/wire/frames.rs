@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::io::{AsyncReadExt, ReadHalf, WriteHalf};
 use tokio::time::timeout;
 
 use super::dial::{AnyStream, Endpoint};
@@ -55,14 +55,7 @@ impl Frames {
 
     /// Sends bytes. The error is a phrase.
     pub(crate) async fn send(&mut self, bytes: &[u8]) -> Result<(), String> {
-        let sending = async {
-            self.write.write_all(bytes).await?;
-            self.write.flush().await
-        };
-        match timeout(self.patience, sending).await {
-            Ok(sent) => sent.map_err(|error| format!("the connection broke: {error}")),
-            Err(_elapsed) => Err(format!("nothing was read for {:?}", self.patience)),
-        }
+        super::send(&mut self.write, bytes, self.patience).await
     }
 
     /// The next frame. The error is a phrase; the end of the connection is one.

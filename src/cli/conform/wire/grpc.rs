@@ -16,6 +16,7 @@ use tokio::time::timeout;
 use super::dial::Endpoint;
 use super::http1::excerpt;
 use crate::cli::bench::wire::{Fields, GRPC_PREFIX, Value, from_base64, grpc_prefix};
+use crate::net::causes::causes;
 use crate::otlp::status::GrpcCode;
 
 /// The most of an answer that is read, in bytes.
@@ -259,17 +260,6 @@ async fn exchange(
         trailers: body.trailers().cloned().unwrap_or_default(),
         body: body.to_bytes(),
     })
-}
-
-/// An error with what is behind it.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text += &format!(": {error}");
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -114,14 +114,7 @@ impl Http1 {
 
     /// Sends bytes. The error is a phrase.
     pub(crate) async fn send(&mut self, bytes: &[u8]) -> Result<(), String> {
-        let sending = async {
-            self.write.write_all(bytes).await?;
-            self.write.flush().await
-        };
-        match timeout(self.patience, sending).await {
-            Ok(sent) => sent.map_err(|error| format!("the connection broke: {error}")),
-            Err(_elapsed) => Err(format!("nothing was read for {:?}", self.patience)),
-        }
+        super::send(&mut self.write, bytes, self.patience).await
     }
 
     /// Sends a request while waiting for its answer, which may come before all is sent. Interim
