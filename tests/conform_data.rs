@@ -226,3 +226,77 @@ fn of_a_collector_that_loses_data_exactly_that_is_found() {
     let (failing, _) = of(careless);
     assert_eq!(failing, ["P12", "P13"]);
 }
+
+/// As the crate with the generated types writes it, which is right but for NaN.
+fn as_json(path: &str, body: &[u8]) -> String {
+    assert_eq!(path, "/v1/traces");
+    let request = ExportTraceServiceRequest::decode(body).unwrap();
+    serde_json::to_string(&request).unwrap()
+}
+
+/// What a writer of JSON does, and which lines are to fail or differ for it.
+const WRITERS: &[(Rewrite, &[&str])] = &[
+    (|path, body| as_json(path, body).into(), &["J32"]),
+    (
+        |path, body| {
+            as_json(path, body)
+                .replace("\"kind\":2", "\"kind\":\"SPAN_KIND_SERVER\"")
+                .into()
+        },
+        &["J31", "J32"],
+    ),
+    (
+        |path, body| {
+            as_json(path, body)
+                .replace("\"scopeSpans\"", "\"scope_spans\"")
+                .into()
+        },
+        &["J31", "J32"],
+    ),
+    (
+        |path, body| {
+            as_json(path, body)
+                .replace("\"name\":\"conform\"", "\"name\":\"conform\",\"x\":null")
+                .into()
+        },
+        &["J31b", "J32"],
+    ),
+    (
+        |path, body| {
+            as_json(path, body)
+                .replace("\"9007199254740993\"", "9007199254740993")
+                .into()
+        },
+        &["J31", "J32"],
+    ),
+];
+
+#[test]
+fn of_a_writer_of_json_exactly_what_it_writes_wrong_is_found() {
+    for (number, (rewrite, expected)) in WRITERS.iter().enumerate() {
+        let sink = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        let server = Server::collector(sink, *rewrite);
+        let (http, sink) = (format!("http://{}", server.http), sink.to_string());
+        let only = "J31,J31b,J32";
+        let report = conform(&["--http", &http, "--sink", &sink, "--only", only]);
+        let mut found = [ids(&report, "fail"), ids(&report, "differs")].concat();
+        found.sort();
+        assert_eq!(found, *expected, "writer {number}: {report:#}");
+    }
+}
+
+#[test]
+fn otlpd_writes_json_as_it_should() {
+    let sink = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let daemon = Daemon::start(&format!(
+        "[exporters.out]\ntype = \"otlp_http\"\nencoding = \"json\"\nendpoint = \"http://{sink}\"\n\
+         [pipelines.main]\nreceivers = [\"apps\"]\nexporters = [\"out\"]\n"
+    ));
+    let grpc = daemon.endpoint("grpc");
+    let sink = sink.to_string();
+    let only = "J31,J32,P11";
+    let report = conform(&["--grpc", &grpc, "--sink", &sink, "--only", only]);
+    assert_eq!(ids(&report, "pass"), ["J31", "J31b", "J32"], "{report:#}");
+    // What it reads in protobuf it says that it cannot see.
+    assert_eq!(ids(&report, "skip"), ["P11"], "{report:#}");
+}

@@ -104,9 +104,15 @@ async fn forward(to: SocketAddr, request: Request<Bytes>) -> Response<Full<Bytes
     let stream = TcpStream::connect(to).await.unwrap();
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
     tokio::spawn(async move { connection.await.ok() });
+    // A rewrite may have made JSON of it. No request in protobuf begins so.
+    let is_json = request.body().first() == Some(&b'{');
     let mut request = request.map(Full::new);
     // The length is another where the body was changed.
     request.headers_mut().remove("content-length");
+    if is_json {
+        let kind = HeaderValue::from_static("application/json");
+        request.headers_mut().insert("content-type", kind);
+    }
     let (head, body) = sender.send_request(request).await.unwrap().into_parts();
     let body = body.collect().await.unwrap().to_bytes();
     Response::from_parts(head, Full::new(body))

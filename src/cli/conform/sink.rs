@@ -20,7 +20,7 @@ use super::line::{Verdict, failed, skipped};
 use super::probe::Probe;
 use crate::cli::bench::wire::{Fields, Value};
 
-/// The most that is kept of what comes, in bytes; the oldest goes first.
+/// The most that is kept of what comes in each encoding, in bytes; the oldest goes first.
 const MAX_KEPT: usize = 16 << 20;
 /// The largest message that is kept, in bytes: what is looked for is small.
 const MAX_MESSAGE: usize = 1 << 20;
@@ -30,8 +30,15 @@ const MAX_BODY: usize = 64 << 20;
 /// A server that takes everything, over gRPC and HTTP on one port.
 pub(super) struct Sink {
     listener: Mutex<Option<TcpListener>>,
-    kept: Mutex<Vec<Vec<u8>>>,
+    kept: Mutex<Kept>,
     beat: watch::Sender<u64>,
+}
+
+/// What came, the oldest first.
+#[derive(Debug, Default)]
+struct Kept {
+    protobuf: Vec<Vec<u8>>,
+    json: Vec<Vec<u8>>,
 }
 
 /// An item that came, with what is around it.
@@ -85,26 +92,27 @@ impl Sink {
         Ok(())
     }
 
-    fn keep(&self, message: Vec<u8>) {
+    fn keep(&self, wire: Wire, message: Vec<u8>) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.push(message);
-        while kept.iter().map(Vec::len).sum::<usize>() > MAX_KEPT && kept.len() > 1 {
-            kept.remove(0);
+        let list = match wire {
+            Wire::HttpJson => &mut kept.json,
+            Wire::Grpc | Wire::HttpProtobuf => &mut kept.protobuf,
+        };
+        list.push(message);
+        while list.iter().map(Vec::len).sum::<usize>() > MAX_KEPT && list.len() > 1 {
+            list.remove(0);
         }
         drop(kept);
         self.beat.send_modify(|beat| *beat += 1);
     }
 
-    /// The item that has these bytes in a field of its own, such as its trace id.
-    async fn find(&self, mark: &[u8], patience: Duration) -> Option<Passed> {
+    /// What is looked for, as soon as it is there.
+    async fn find<T>(&self, patience: Duration, look: impl Fn(&Kept) -> Option<T>) -> Option<T> {
         let give_up = Instant::now() + patience;
         let mut beat = self.beat.subscribe();
         loop {
             beat.borrow_and_update();
-            let found = {
-                let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-                kept.iter().rev().find_map(|message| find(message, mark))
-            };
+            let found = look(&self.kept.lock().unwrap_or_else(PoisonError::into_inner));
             if found.is_some() || timeout_at(give_up, beat.changed()).await.is_err() {
                 return found;
             }
@@ -121,10 +129,9 @@ async fn take(
     let body = body.map(|body| body.to_bytes()).unwrap_or_default();
     let (wire, signal) = framing(&head);
     if let Some(message) = unpacked(&head.headers, wire, &body)
-        && wire != Wire::HttpJson
         && message.len() <= MAX_MESSAGE
     {
-        sink.keep(message);
+        sink.keep(wire, message);
     }
     Ok(taken(wire, signal))
 }
@@ -201,13 +208,45 @@ impl Probe {
         })
     }
 
-    /// What became of the item with this mark at the destination of the collector under test.
+    /// What became of the item with this mark, such as its trace id, at the destination of the
+    /// collector under test.
     pub(super) async fn passed_on(&self, mark: &[u8]) -> Result<Passed, Verdict> {
-        let sink = self.sees_the_destination()?;
+        let look = |kept: &Kept| {
+            let found = kept.protobuf.iter().rev();
+            let found = found.filter_map(|message| find(message, mark)).next();
+            // Where one came as JSON, no other will come as protobuf.
+            let other = || skipped("what is passed on comes as JSON, and this line reads protobuf");
+            found
+                .map(Ok)
+                .or_else(|| (!kept.json.is_empty()).then(|| Err(other())))
+        };
+        self.look_for("the item at the destination", look).await
+    }
+
+    /// The JSON with this text in it at the destination of the collector under test.
+    pub(super) async fn passed_on_as_json(&self, mark: &str) -> Result<Vec<u8>, Verdict> {
+        let has = |body: &&Vec<u8>| memchr::memmem::find(body, mark.as_bytes()).is_some();
+        let look = |kept: &Kept| {
+            let found = kept.json.iter().rev().find(has).cloned();
+            let other = || skipped("what is passed on comes as protobuf: let it be sent as JSON");
+            found.map(Ok).or_else(|| {
+                kept.protobuf
+                    .iter()
+                    .any(|body| has(&body))
+                    .then(|| Err(other()))
+            })
+        };
+        self.look_for("the item at the destination", look).await
+    }
+
+    async fn look_for<T>(
+        &self,
+        what: &str,
+        look: impl Fn(&Kept) -> Option<Result<T, Verdict>>,
+    ) -> Result<T, Verdict> {
         // It may have to wait behind what was sent before.
         let patience = self.known.timeout * 3;
-        let got = format!("nothing within {patience:?}");
-        let found = sink.find(mark, patience).await;
-        found.ok_or_else(|| failed("the item at the destination", got))
+        let found = self.sees_the_destination()?.find(patience, look).await;
+        found.unwrap_or_else(|| Err(failed(what, format!("nothing within {patience:?}"))))
     }
 }

@@ -1,20 +1,15 @@
-//! J31, J32 and J34: JSON that the server writes, and whole documents like the specification's.
+//! J34: whole documents like the specification's.
 
 use std::sync::Arc;
 
-use super::{JSON, SPANS, takes};
+use super::{SPANS, takes};
 use crate::cli::conform::line::{Check, Checked, check, pass};
 use crate::cli::conform::probe::Probe;
 use crate::otlp::Signal;
 
-pub(super) const LINES: &[Check] = &[
-    check!(Must "J31", "JSON that is sent on: lowerCamelCase, ids in hexadecimal, enums as numbers", JSON,
-        skip "the sink reads protobuf: it takes a server that exports JSON"),
-    check!(Must "J32", "NaN and the infinities are sent on as strings", "ProtoJSON (protobuf.dev)",
-        skip "the sink reads protobuf: it takes a server that exports JSON"),
-    check!(Must "J34", "requests with all kinds of fields, as in the examples, are taken",
-        "opentelemetry-proto examples/", documents),
-];
+pub(super) const LINES: &[Check] = &[check!(Must "J34",
+    "requests with all kinds of fields, as in the examples, are taken",
+    "opentelemetry-proto examples/", documents)];
 
 const TRACE: &str = r#"{"resourceSpans":[{"resource":{"attributes":[
     {"key":"service.name","value":{"stringValue":"otlpd-conform"}}],"droppedAttributesCount":1},

@@ -5,6 +5,7 @@ mod ids;
 mod numbers;
 mod structure;
 mod values;
+mod written;
 
 use super::data::json::{hex, of_items};
 use super::data::{id, now};
@@ -22,6 +23,7 @@ pub(super) const TABLES: &[&[Check]] = &[
     values::LINES,
     structure::LINES,
     documents::LINES,
+    written::LINES,
 ];
 
 const JSON: &str = "OTLP 1.11 \"JSON Protobuf Encoding\"";
