@@ -151,9 +151,9 @@ impl Intake {
     }
 
     /// When a client that waits for `timeout` must have its answer: in `max_wait`, and never
-    /// past 80 % of its own patience.
+    /// past nine tenths of its own patience: the rest is for the way there and back.
     pub fn deadline(&self, timeout: Option<Duration>) -> Instant {
-        let patience = timeout.map_or(self.door.max_wait, |t| t.mul_f64(0.8));
+        let patience = timeout.map_or(self.door.max_wait, |t| t.mul_f64(0.9));
         Instant::now() + patience.min(self.door.max_wait)
     }
 
@@ -428,15 +428,15 @@ mod tests {
         let _first = admit(&intake, 700).await.unwrap();
         let begun = Instant::now();
         let refused = admit(&intake, 700).await.unwrap_err();
-        assert_eq!(Instant::now() - begun, Duration::from_secs(8));
+        assert_eq!(Instant::now() - begun, Duration::from_secs(9));
         let why = |refused| match refused {
             Refused::Overloaded { why, .. } => why,
             other => panic!("{other:?}"),
         };
         assert_eq!(why(refused), Refusal::Budget);
-        // And within 80 % of a client's own patience.
+        // And within nine tenths of a client's own patience.
         let deadline = intake.deadline(Some(Duration::from_secs(5)));
-        assert_eq!(deadline - Instant::now(), Duration::from_secs(4));
+        assert_eq!(deadline - Instant::now(), Duration::from_millis(4500));
     }
 
     #[tokio::test(start_paused = true)]

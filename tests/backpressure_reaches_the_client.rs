@@ -129,8 +129,8 @@ fn holds_then_refuses(max_wait: &str, duration: &str, budget_mib: u64) {
 }
 
 #[test]
-fn clients_are_held_for_eight_seconds_and_refused_before_their_own_ten_are_over() {
-    holds_then_refuses("8s", "9s", 64);
+fn clients_are_held_for_nine_seconds_and_refused_before_their_own_ten_are_over() {
+    holds_then_refuses("9s", "10s", 64);
 }
 
 #[test]

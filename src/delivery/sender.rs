@@ -19,6 +19,7 @@ use super::retry_budget::RetryBudget;
 use super::shipment::Shipment;
 use crate::component::{Delivered, Exporter, Failure};
 use crate::shutdown::Drain;
+use crate::telemetry::lanes::Breaker as BreakerState;
 use crate::telemetry::ledger::Reason;
 
 mod said;
@@ -115,10 +116,12 @@ impl Sender {
         if self.flights.len() >= self.limiter.limit() {
             return Step::Wait(None);
         }
+        // While it is open, the breaker alone says when the next attempt is made.
+        let is_open = self.breaker.state() != BreakerState::Closed;
         match self.lane.next(now, self.last, draining) {
             Next::Empty => return Step::Empty,
-            Next::At(at) => return Step::Wait(Some(at)),
-            Next::Ready => {}
+            Next::At(at) if !is_open => return Step::Wait(Some(at)),
+            Next::At(_) | Next::Ready => {}
         }
         if let Some(paused) = self.paused.filter(|paused| *paused > now) {
             return Step::Wait(Some(paused));
@@ -127,7 +130,7 @@ impl Sender {
             Permit::Pass(pass) => pass,
             Permit::Wait(until) => return Step::Wait(until),
         };
-        match self.lane.take(now) {
+        match self.lane.take(now, pass == Pass::Probe) {
             Some(shipment) if !draining && self.exceeds_budget(&shipment, pass, now) => {
                 self.put_off(shipment, pass, now);
             }
@@ -185,15 +188,13 @@ impl Sender {
         match outcome {
             Ok(Delivered { rejected }) => {
                 attempt.succeeded(shipment.batch.bytes() as u64);
-                let change = self.breaker.success(pass, now);
-                self.tell(change);
+                self.succeeded(pass, now);
                 self.delivered(shipment, rejected);
             }
             Err(Failure::Permanent { cause }) => {
                 attempt.failed(&cause);
                 // It answers, so it is there: what is wrong is the request.
-                let change = self.breaker.success(pass, now);
-                self.tell(change);
+                self.succeeded(pass, now);
                 self.refused(shipment, &cause);
             }
             Err(Failure::Retryable { after, cause }) => {
@@ -209,6 +210,14 @@ impl Sender {
         }
         self.show_breaker();
         self.lane.set_flowing(flowing);
+    }
+
+    fn succeeded(&mut self, pass: Pass, now: Instant) {
+        let change = self.breaker.success(pass, now);
+        if change == Some(Change::Closed) {
+            self.lane.end_pauses(now);
+        }
+        self.tell(change);
     }
 
     /// What the limit and the budget make of it. A refusal for good comes sooner than a success

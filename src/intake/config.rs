@@ -26,7 +26,7 @@ impl Default for IntakeConfig {
     fn default() -> Self {
         Self {
             memory_budget: MemoryBudget::Auto,
-            max_wait: Duration::from_secs(8),
+            max_wait: Duration::from_secs(9),
             acknowledge: None,
             max_held: 1024,
         }

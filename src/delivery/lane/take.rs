@@ -1,6 +1,8 @@
 //! The way out of a lane: what the sender can do next, what it takes and puts back, and what is
 //! left at the end.
 
+use std::collections::VecDeque;
+
 use tokio::time::Instant;
 
 use super::Lane;
@@ -68,10 +70,15 @@ impl Lane {
     }
 
     /// Takes out what is to be sent next: what failed before and is due, else the oldest of the
-    /// priority whose turn it is.
-    pub(in crate::delivery) fn take(&self, now: Instant) -> Option<Shipment> {
+    /// priority whose turn it is. A `probe` does not wait: for want of those it is what failed
+    /// before and is due next.
+    pub(in crate::delivery) fn take(&self, now: Instant, probe: bool) -> Option<Shipment> {
         let mut state = self.lock();
-        if let Some(index) = state.shipments.iter().position(|s| s.is_due(now)) {
+        let mut again = state.shipments.iter().position(|s| s.is_due(now));
+        if probe && state.queue.is_empty() {
+            again = again.or_else(|| soonest(&state.shipments));
+        }
+        if let Some(index) = again {
             let shipment = state.shipments.remove(index);
             self.show(&state);
             return shipment;
@@ -98,6 +105,14 @@ impl Lane {
         let mut state = self.lock();
         state.shipments.push_back(shipment);
         self.show(&state);
+    }
+
+    /// Ends the pauses of all that failed before: the destination takes requests again, and how
+    /// often it did not says nothing any more.
+    pub(in crate::delivery) fn end_pauses(&self, now: Instant) {
+        for shipment in &mut self.lock().shipments {
+            shipment.due = shipment.due.min(now);
+        }
     }
 
     /// Takes back the halves of what was refused, to be tried before all that waits but the
@@ -212,4 +227,12 @@ impl Lane {
         self.keep_unread();
         lost
     }
+}
+
+/// Which of them is due next.
+fn soonest(shipments: &VecDeque<Shipment>) -> Option<usize> {
+    let waiting = shipments.iter().enumerate();
+    let waiting = waiting.filter(|(_, shipment)| !shipment.is_behind());
+    let next = waiting.min_by_key(|(_, shipment)| shipment.due);
+    next.map(|(index, _)| index)
 }

@@ -316,6 +316,42 @@ async fn an_open_breaker_lets_one_probe_through_at_a_time() {
     assert!(calls[10].at < calls[5].at + SECOND);
 }
 
+/// An outage must not last longer for having been long: with a small queue it is the same few
+/// that are tried, and their pauses grow.
+#[tokio::test(start_paused = true)]
+async fn pauses_end_with_the_outage_and_no_probe_waits_for_them() {
+    let config = LaneConfig {
+        max_in_flight: InFlight::fixed(1),
+        retry_on_failure: RetryConfig {
+            initial_interval: 10_000 * SECOND,
+            max_interval: 10_000 * SECOND,
+            ..RetryConfig::default()
+        },
+        breaker: BreakerConfig {
+            failures: 3,
+            open_time: 10 * SECOND,
+            max_open_time: 10 * SECOND,
+            ..BreakerConfig::default()
+        },
+        batch: BatchConfig {
+            max_items: 1,
+            ..BatchConfig::default()
+        },
+        ..config()
+    };
+    let running = start(config, &[Answer::Retry(None); 5], Answer::Take);
+    for _ in 0..3 {
+        running.push(batch(1, 100));
+    }
+    running.settled().await;
+    let calls = running.destination.calls();
+    assert_eq!(calls.len(), 5 + 3);
+    for probe in 3..6 {
+        assert!(calls[probe].at <= calls[probe - 1].at + 10 * SECOND);
+    }
+    assert!(calls[7].at < calls[5].at + SECOND);
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_was_tried_for_too_long_is_given_up() {
     let config = LaneConfig {
