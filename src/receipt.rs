@@ -203,6 +203,8 @@ pub enum Settled {
     Failed = 1,
     /// A destination refused it for good.
     Refused = 2,
+    /// One item alone is larger than a destination is sent (`batch.max_bytes`).
+    TooLarge = 3,
 }
 
 impl Settlement {
@@ -214,7 +216,8 @@ impl Settlement {
                 return match self.worst.load(Ordering::Acquire) {
                     0 => Settled::Delivered,
                     1 => Settled::Failed,
-                    _ => Settled::Refused,
+                    2 => Settled::Refused,
+                    _ => Settled::TooLarge,
                 };
             }
             notified.await;
@@ -224,7 +227,8 @@ impl Settlement {
     fn settle(&self, fate: Fate) {
         let settled = match fate {
             Fate::Delivered | Fate::Rejected => Settled::Delivered,
-            Fate::Dropped(Reason::Permanent | Reason::TooLarge) => Settled::Refused,
+            Fate::Dropped(Reason::Permanent) => Settled::Refused,
+            Fate::Dropped(Reason::TooLarge) => Settled::TooLarge,
             Fate::Dropped(_) | Fate::Kept => Settled::Failed,
         };
         self.worst.fetch_max(settled as u8, Ordering::AcqRel);

@@ -11,6 +11,7 @@ mod support {
     pub(crate) mod payloads;
 }
 
+use std::io::Read;
 use std::time::{Duration, Instant};
 
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
@@ -328,24 +329,25 @@ fn h24_to_h26_codings_are_known_in_every_spelling() {
     let zstd = zstd::bulk::compress(&body, 1).unwrap();
     let headers = format!("{PROTOBUF}content-encoding: zstd\r\n");
     assert_full_success(&raw.post("/v1/traces", &headers, &zstd));
-    assert_eq!(accepted(&daemon), 7);
+    let headers = format!("{PROTOBUF}content-encoding: deflate\r\n");
+    let mut zlib = Vec::new();
+    let mut encoder = flate2::bufread::ZlibEncoder::new(&body[..], flate2::Compression::fast());
+    encoder.read_to_end(&mut zlib).unwrap();
+    assert_full_success(&raw.post("/v1/traces", &headers, &zlib));
+    assert_eq!(accepted(&daemon), 8);
 }
 
 #[test]
 fn h27_other_codings_and_lists_of_them_are_415_and_ours_are_named() {
     let (_daemon, mut raw) = start();
-    for coding in [
-        "br",
-        "deflate",
-        "gzip, gzip",
-        "gzip, identity",
-        "snappy",
-        "\u{e4}",
-    ] {
+    for coding in ["br", "gzip, gzip", "gzip, identity", "snappy", "\u{e4}"] {
         let headers = format!("{PROTOBUF}content-encoding: {coding}\r\n");
         let answer = raw.post("/v1/traces", &headers, &payloads::traces(1));
         assert_eq!(answer.code, 415, "{coding}");
-        assert_eq!(answer.header("accept-encoding"), Some("gzip, zstd"));
+        assert_eq!(
+            answer.header("accept-encoding"),
+            Some("gzip, zstd, deflate")
+        );
         assert!(!answer.status().message.is_empty());
     }
     // The same in two lines.

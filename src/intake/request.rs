@@ -13,7 +13,7 @@ use super::tenants::{Charge, Named};
 use crate::auth::Identity;
 use crate::batch::Priority;
 use crate::budget::{Budget, Reservation};
-use crate::net::compression::Encoding;
+use crate::net::compression::Coding;
 use crate::otlp::walk::BadValue;
 use crate::otlp::{Format, Signal};
 use crate::telemetry::metrics::Refusal;
@@ -26,7 +26,7 @@ pub struct Request {
     /// Its body as it came.
     pub body: Bytes,
     /// How the body is compressed.
-    pub encoding: Option<Encoding>,
+    pub encoding: Option<Coding>,
     /// How it is written, once it is inflated.
     pub format: Format,
     /// The most that it may inflate to, in bytes.
@@ -86,8 +86,11 @@ pub enum Refused {
         /// What is wrong there.
         problem: String,
     },
-    /// A destination refused it for good (`acknowledge = "delivered"`).
-    Undeliverable,
+    /// No retry gets it delivered (`acknowledge = "delivered"`).
+    Undeliverable {
+        /// Why, in words.
+        problem: &'static str,
+    },
     /// A `fault` processor says so.
     Injected {
         /// What the client is told.

@@ -176,10 +176,18 @@ fn push(offers: Offers, settlement: Option<&Arc<Settlement>>) -> Result<(), Refu
     Ok(())
 }
 
+const fn undeliverable(problem: &'static str) -> Refused {
+    Refused::Undeliverable { problem }
+}
+
 async fn delivered(settlement: &Settlement, deadline: Instant) -> Result<(), Refused> {
     match timeout_at(deadline, settlement.wait()).await {
         Ok(Settled::Delivered) => Ok(()),
-        Ok(Settled::Refused) => Err(Refused::Undeliverable),
+        Ok(Settled::Refused) => Err(undeliverable("a destination refused it for good")),
+        Ok(Settled::TooLarge) => Err(undeliverable(
+            "one item alone is larger than an exporter sends at once: raise its batch.max_bytes, \
+             if its destination takes that much",
+        )),
         Ok(Settled::Failed) | Err(_) => Err(Refused::Overloaded {
             retry_after: jittered(Duration::from_secs(1)),
             why: Refusal::NotDelivered,

@@ -28,11 +28,14 @@ pub(super) fn unpack(request: &mut Request, budget: &Budget) -> Result<Unpacked,
     let (limit, reservation) = (request.limit, &mut request.reservation);
     let (plain, encoded) = match request.encoding {
         None => (body, None),
-        Some(encoding) => {
+        Some(coding) => {
             let mut grow = |total: usize| pay(budget, reservation, body.len() + total);
-            let plain = compression::inflate(encoding, &body, limit, &mut grow)
+            let plain = compression::inflate(coding, &body, limit, &mut grow)
                 .map_err(|error| refuse(error, limit))?;
-            (Bytes::from(plain), Some((encoding, body)))
+            let encoded = coding.encoding().map(|encoding| (encoding, body));
+            let kept = encoded.as_ref().map_or(0, |(_, body)| body.len());
+            reservation.shrink_to(kept + plain.len());
+            (Bytes::from(plain), encoded)
         }
     };
     let bytes = plain.len();
@@ -121,12 +124,13 @@ fn no_budget() -> Refused {
 mod tests {
     use super::*;
     use crate::intake::Caller;
+    use crate::net::compression::Coding;
 
     const TEXT: &str =
         r#"{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"severityText":"a"}]}]}]}"#;
     const BYTES: &[u8] = b"\x0a\x09\x12\x07\x12\x05\x1a\x03aaa";
 
-    fn request(body: impl Into<Bytes>, encoding: Option<Encoding>, budget: &Budget) -> Request {
+    fn request(body: impl Into<Bytes>, encoding: Option<Coding>, budget: &Budget) -> Request {
         let body = body.into();
         Request {
             signal: Signal::Logs,
@@ -144,12 +148,19 @@ mod tests {
     fn json_becomes_protobuf_and_what_was_compressed_does_not_leave_as_it_came() {
         let text = TEXT.replace("\"a\"", "\"aaa\"");
         let packed = |encoding| compression::deflate(encoding, &[text.clone().into()]).unwrap();
+        let mut deflated = Vec::with_capacity(200);
+        let mut deflater = flate2::Compress::new(flate2::Compression::fast(), true);
+        let end = flate2::FlushCompress::Finish;
+        deflater
+            .compress_vec(text.as_bytes(), &mut deflated, end)
+            .unwrap();
         for (body, encoding) in [
             (Bytes::from(text.clone()), None),
-            (packed(Encoding::Gzip), Some(Encoding::Gzip)),
-            (packed(Encoding::Zstd), Some(Encoding::Zstd)),
+            (packed(Encoding::Gzip), Some(Coding::Gzip)),
+            (packed(Encoding::Zstd), Some(Coding::Zstd)),
+            (deflated.into(), Some(Coding::Deflate)),
         ] {
-            let budget = Budget::new(10_000);
+            let budget = Budget::new(100_000);
             let mut request = request(body, encoding, &budget);
             let unpacked = unpack(&mut request, &budget).ok().unwrap();
             assert_eq!(unpacked.plain, BYTES);

@@ -30,6 +30,8 @@ pub(crate) struct Language {
     tools: &'static [&'static str],
     /// The signals that its SDK can send as JSON.
     json: &'static [&'static str],
+    /// What its SDK can compress by, over each protocol.
+    compressions: &'static [&'static str],
     client: fn(&Path) -> Command,
 }
 
@@ -44,7 +46,10 @@ impl Language {
         };
         let protocols = ["grpc", "http"].iter().chain(json);
         protocols
-            .flat_map(|protocol| ["none", "gzip"].map(|pack| format!("{protocol}/{pack}")))
+            .flat_map(|protocol| {
+                let packs = self.compressions.iter();
+                packs.map(move |pack| format!("{protocol}/{pack}"))
+            })
             .collect()
     }
 }
@@ -60,6 +65,7 @@ const LANGUAGES: [Language; 5] = [
         name: "python",
         tools: &["python3"],
         json: &SIGNALS,
+        compressions: &["none", "gzip", "deflate"],
         client: |sdks| {
             let mut client = Command::new(sdks.join("python/bin/python"));
             client.arg(source("python/send.py"));
@@ -70,6 +76,7 @@ const LANGUAGES: [Language; 5] = [
         name: "javascript",
         tools: &["node", "npm"],
         json: &SIGNALS,
+        compressions: &["none", "gzip"],
         client: |sdks| {
             let mut client = Command::new("node");
             client.env("NODE_PATH", sdks.join("javascript/node_modules"));
@@ -81,12 +88,14 @@ const LANGUAGES: [Language; 5] = [
         name: "go",
         tools: &["go"],
         json: &["traces"],
+        compressions: &["none", "gzip"],
         client: |sdks| Command::new(sdks.join("go/send")),
     },
     Language {
         name: "java",
         tools: &["java", "javac", "mvn"],
         json: &[],
+        compressions: &["none", "gzip"],
         client: |sdks| {
             let mut client = Command::new("java");
             let path = format!("{0}/classes:{0}/lib/*", sdks.join("java").display());
@@ -98,6 +107,7 @@ const LANGUAGES: [Language; 5] = [
         name: "rust",
         tools: &["cargo"],
         json: &SIGNALS,
+        compressions: &["none", "gzip"],
         client: |sdks| Command::new(sdks.join("rust/debug/send")),
     },
 ];

@@ -527,7 +527,7 @@ async fn an_item_above_the_limits_is_given_up_alone() {
     let running = start(config, &[], Answer::Take);
     let settlement = Arc::<Settlement>::default();
     assert!(running.offer(logs(3), Some(&settlement)));
-    assert_eq!(settlement.wait().await, Settled::Refused);
+    assert_eq!(settlement.wait().await, Settled::TooLarge);
     assert_eq!(running.dropped(Reason::TooLarge), 3);
     assert!(running.destination.calls().is_empty());
 }

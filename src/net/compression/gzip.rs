@@ -22,6 +22,7 @@ const MAGIC: [u8; 3] = [0x1f, 0x8b, 8];
 
 const CUT: InflateError = InflateError::Damaged("the gzip stream is cut short");
 const BAD: InflateError = InflateError::Damaged("the gzip stream is damaged");
+const DAMAGED: InflateError = InflateError::Damaged("the compressed stream is damaged");
 const TRAILED: InflateError = InflateError::Damaged("bytes that are not gzip follow a gzip member");
 
 /// Inflates all members of the body.
@@ -42,7 +43,7 @@ pub(super) fn inflate(body: &[u8], output: &mut Output<'_>) -> Result<(), Inflat
         let consumed = match whole_member(rest, &mut output.bytes) {
             Whole::Consumed(consumed) => consumed,
             Whole::Damaged => return Err(BAD),
-            Whole::NoRoom => member_in_steps(rest, output)?,
+            Whole::NoRoom => in_steps(Decompress::new_gzip(15), rest, output)?.ok_or(CUT)?,
         };
         rest = rest.get(consumed..).unwrap_or_default();
         if rest.is_empty() {
@@ -95,9 +96,13 @@ fn unread<'a>(body: &'a [u8], inflater: &Decompress) -> &'a [u8] {
         .unwrap_or_default()
 }
 
-/// Inflates the member at the start of `body`, growing the output as it comes.
-fn member_in_steps(body: &[u8], output: &mut Output<'_>) -> Result<usize, InflateError> {
-    let mut inflater = Decompress::new_gzip(15);
+/// Inflates the member or stream at the start of `body`, growing the output as it comes. How many
+/// bytes it has; `None` if it is cut short.
+pub(super) fn in_steps(
+    mut inflater: Decompress,
+    body: &[u8],
+    output: &mut Output<'_>,
+) -> Result<Option<usize>, InflateError> {
     loop {
         let (taken, given) = (inflater.total_in(), inflater.total_out());
         let rest = unread(body, &inflater);
@@ -115,10 +120,10 @@ fn member_in_steps(body: &[u8], output: &mut Output<'_>) -> Result<usize, Inflat
             inflater.decompress_vec(rest, &mut output.bytes, FlushDecompress::None)
         };
         match status {
-            Err(_) => return Err(BAD),
-            Ok(Status::StreamEnd) => return usize::try_from(inflater.total_in()).map_err(|_| BAD),
+            Err(_) => return Err(DAMAGED),
+            Ok(Status::StreamEnd) => return Ok(usize::try_from(inflater.total_in()).ok()),
             Ok(_) if (taken, given) == (inflater.total_in(), inflater.total_out()) => {
-                return Err(CUT);
+                return Ok(None);
             }
             Ok(_) => {}
         }

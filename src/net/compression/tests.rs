@@ -16,13 +16,13 @@ struct Grants {
 
 /// Inflates, and fails the test if the output was ever allowed past the limit.
 fn inflate_within(
-    encoding: Encoding,
+    coding: impl Into<Coding>,
     body: &[u8],
     limit: usize,
     most: usize,
 ) -> (Result<Vec<u8>, InflateError>, usize) {
     let mut grants = Grants { most, asked: 0 };
-    let result = inflate(encoding, body, limit, &mut |total| {
+    let result = inflate(coding, body, limit, &mut |total| {
         grants.asked = grants.asked.max(total);
         total <= grants.most
     });
@@ -47,6 +47,13 @@ fn unzstd(body: &[u8]) -> Result<Vec<u8>, InflateError> {
 
 fn gzip(plain: &[u8], level: u32) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), Compression::new(level));
+    encoder.write_all(plain).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// What Python's clients send as deflate.
+fn zlib(plain: &[u8], level: u32) -> Vec<u8> {
+    let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), Compression::new(level));
     encoder.write_all(plain).unwrap();
     encoder.finish().unwrap()
 }
@@ -115,12 +122,12 @@ fn codings_are_read_without_case_and_unknown_ones_are_not_taken_for_plain() {
         ("", Ok(None)),
         ("identity", Ok(None)),
         (" Identity ", Ok(None)),
-        ("gzip", Ok(Some(Encoding::Gzip))),
-        ("GZIP", Ok(Some(Encoding::Gzip))),
-        ("x-gzip", Ok(Some(Encoding::Gzip))),
-        ("zstd", Ok(Some(Encoding::Zstd))),
+        ("gzip", Ok(Some(Coding::Gzip))),
+        ("GZIP", Ok(Some(Coding::Gzip))),
+        ("x-gzip", Ok(Some(Coding::Gzip))),
+        ("zstd", Ok(Some(Coding::Zstd))),
+        ("deflate", Ok(Some(Coding::Deflate))),
         ("br", Err(Unsupported)),
-        ("deflate", Err(Unsupported)),
         ("gzip, gzip", Err(Unsupported)),
         ("gzip,", Err(Unsupported)),
     ] {
@@ -439,6 +446,42 @@ fn without_budget_nothing_is_inflated() {
         let (result, _) = inflate_within(encoding, &body, LIMIT, plain.len() / 2);
         assert_eq!(result, Err(InflateError::NoBudget));
     }
+}
+
+#[test]
+fn deflate_is_one_stream_and_bounded_like_the_others() {
+    let plain = lines(20_000);
+    let within = |body: &[u8], limit, most| inflate_within(Coding::Deflate, body, limit, most).0;
+    for level in [0, 1, 9] {
+        let body = zlib(&plain, level);
+        assert_eq!(within(&body, plain.len(), usize::MAX).as_ref(), Ok(&plain));
+        let short = within(&body, plain.len() - 1, usize::MAX);
+        assert_eq!(short, Err(InflateError::TooLarge));
+        let poor = within(&body, LIMIT, plain.len() / 2);
+        assert_eq!(poor, Err(InflateError::NoBudget));
+        let trailed = [&body[..], b"x"].concat();
+        let trailed = within(&trailed, LIMIT, usize::MAX);
+        assert!(matches!(trailed, Err(InflateError::Damaged(_))));
+    }
+    let body = zlib(&plain[..2000], 6);
+    for end in 0..body.len() {
+        let cut = within(&body[..end], LIMIT, usize::MAX);
+        assert!(
+            matches!(cut, Err(InflateError::Damaged(_))),
+            "{end}: {cut:?}"
+        );
+        let mut flipped = body.clone();
+        flipped[end] ^= 1;
+        // Some bits of the two in front say nothing of the bytes.
+        let got = within(&flipped, LIMIT, usize::MAX);
+        assert!(
+            got.is_err() || got.as_deref() == Ok(&plain[..2000]),
+            "{end}"
+        );
+    }
+    // Without its two bytes in front it is not what RFC 9110 calls deflate.
+    assert!(within(&body[2..], LIMIT, usize::MAX).is_err());
+    assert_eq!(within(&zlib(b"", 6), 0, 0), Ok(Vec::new()));
 }
 
 #[test]

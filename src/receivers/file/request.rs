@@ -8,7 +8,7 @@ use http::HeaderMap;
 
 use crate::intake::{Admission, Intake, Refused, Request};
 use crate::limited;
-use crate::net::compression::Encoding;
+use crate::net::compression::Coding;
 use crate::otlp::{Format, Signal};
 use crate::telemetry::metrics::{Fault, ReceiverMetrics, Refusal};
 
@@ -49,9 +49,9 @@ pub(super) struct Gate {
 }
 
 /// The Collector compresses each message by itself. None begins so that is not compressed.
-fn packed(format: Format, body: &[u8]) -> Option<Encoding> {
+fn packed(format: Format, body: &[u8]) -> Option<Coding> {
     let zstd = format == Format::Protobuf && body.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]);
-    zstd.then_some(Encoding::Zstd)
+    zstd.then_some(Coding::Zstd)
 }
 
 impl Gate {

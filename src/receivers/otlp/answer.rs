@@ -15,7 +15,7 @@ use crate::otlp::response;
 use crate::otlp::status::{GRPC_STATUS, GrpcCode, Status, grpc_trailers};
 
 /// The encodings that we read, as gRPC lists them.
-const ACCEPTED: HeaderValue = HeaderValue::from_static("identity,gzip,zstd");
+const ACCEPTED: HeaderValue = HeaderValue::from_static("identity,gzip,zstd,deflate");
 
 /// The body of an answer.
 pub(super) struct Answer {

@@ -18,7 +18,7 @@ use super::packed::takes_gzip;
 use super::refusal::Failed;
 use crate::auth::Identity;
 use crate::intake::{self, Accepted, Caller, Intake, Refused};
-use crate::net::compression::{self, Encoding, InflateError};
+use crate::net::compression::{self, Coding, InflateError};
 use crate::net::peer::Peer;
 use crate::net::serve::Traffic;
 use crate::otlp::status::{GrpcCode, Status, parse_grpc_timeout};
@@ -124,7 +124,7 @@ impl Grpc {
         &self,
         signal: Signal,
         (mut body, reading): (Incoming, Reading<'_>),
-        encoding: Option<Encoding>,
+        encoding: Option<Coding>,
         caller: Caller,
     ) -> Result<intake::Request, Failed> {
         let expected = self.intake.expected();
@@ -240,7 +240,7 @@ impl Prefix {
         usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or(usize::MAX)
     }
 
-    fn encoding(&self, declared: Option<Encoding>) -> Result<Option<Encoding>, Failed> {
+    fn encoding(&self, declared: Option<Coding>) -> Result<Option<Coding>, Failed> {
         match (self.bytes[0], declared) {
             (0, _) => Ok(None),
             (1, Some(encoding)) => Ok(Some(encoding)),
@@ -257,13 +257,13 @@ impl Prefix {
     }
 }
 
-fn encoding(headers: &HeaderMap) -> Result<Option<Encoding>, Failed> {
+fn encoding(headers: &HeaderMap) -> Result<Option<Coding>, Failed> {
     let Some(value) = headers.get("grpc-encoding") else {
         return Ok(None);
     };
     let name = value.to_str().unwrap_or("?");
     compression::parse_coding(name).map_err(|_| {
-        let problem = format!("grpc-encoding {name:?} is not supported: use gzip or zstd");
+        let problem = format!("grpc-encoding {name:?} is not supported: use gzip, zstd or deflate");
         Failed::fault(
             Fault::Encoding,
             Status::new(GrpcCode::Unimplemented, problem),

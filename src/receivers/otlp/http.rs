@@ -19,7 +19,7 @@ use super::packed;
 use super::refusal::Failed;
 use crate::auth::Identity;
 use crate::intake::{self, Accepted, Caller, Intake, Refused};
-use crate::net::compression::{self, Encoding, Unsupported};
+use crate::net::compression::{self, Coding, Unsupported};
 use crate::net::peer::Peer;
 use crate::net::serve::{Traffic, TwoLengths};
 use crate::otlp::response;
@@ -124,7 +124,7 @@ impl Http {
         &self,
         signal: Signal,
         (body, reading): (&mut Incoming, Reading<'_>),
-        (format, encoding): (Format, Option<Encoding>),
+        (format, encoding): (Format, Option<Coding>),
         caller: Caller,
     ) -> Result<intake::Request, Failed> {
         let declared = body.size_hint().exact();
@@ -160,7 +160,7 @@ impl Http {
 fn look(
     (signal, format): (Option<Signal>, Option<Format>),
     head: &request::Parts,
-) -> Result<(Signal, Format, Option<Encoding>), Failed> {
+) -> Result<(Signal, Format, Option<Coding>), Failed> {
     if head.extensions.get::<TwoLengths>().is_some() {
         let problem = "the request has a Content-Length and a Transfer-Encoding: which of them \
                        counts is a guess, and who stands between may have made another";
@@ -187,7 +187,7 @@ fn look(
     match coding(&head.headers) {
         Ok(encoding) => Ok((signal, format, encoding)),
         Err(_unsupported) => {
-            let problem = "the content encoding is not supported: use gzip or zstd";
+            let problem = "the content encoding is not supported: use gzip, zstd or deflate";
             let status = Status::new(GrpcCode::InvalidArgument, problem);
             Err(Failed::fault(Fault::Encoding, status))
         }
@@ -196,7 +196,7 @@ fn look(
 
 /// The content coding. One that stands in several lines, or is no text, is a list of them or
 /// worse, and not supported.
-fn coding(headers: &HeaderMap) -> Result<Option<Encoding>, Unsupported> {
+fn coding(headers: &HeaderMap) -> Result<Option<Coding>, Unsupported> {
     let mut values = headers.get_all(header::CONTENT_ENCODING).iter();
     match (values.next(), values.next()) {
         (None, _) => Ok(None),

@@ -125,7 +125,7 @@ impl Failed {
             Kind::Fault(Fault::MediaType) => {
                 Some((header::ACCEPT, "application/x-protobuf, application/json"))
             }
-            Kind::Fault(Fault::Encoding) => Some((header::ACCEPT_ENCODING, "gzip, zstd")),
+            Kind::Fault(Fault::Encoding) => Some((header::ACCEPT_ENCODING, "gzip, zstd, deflate")),
             Kind::Denied { challenge, .. } => Some((header::WWW_AUTHENTICATE, challenge?)),
             _ => None,
         }
@@ -174,8 +174,7 @@ impl From<Refused> for Failed {
                 let status = Status::invalid_argument(problem.clone(), field, problem);
                 Self::fault(Fault::Malformed, status)
             }
-            Refused::Undeliverable => {
-                let problem = "a destination refused it for good";
+            Refused::Undeliverable { problem } => {
                 let status = Status::new(GrpcCode::FailedPrecondition, problem);
                 Self {
                     status,

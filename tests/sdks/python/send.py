@@ -43,19 +43,24 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 NEVER_MS = 1e9
 
 
+GRPC_COMPRESSIONS = {
+    "none": grpc.Compression.NoCompression,
+    "gzip": grpc.Compression.Gzip,
+    "deflate": grpc.Compression.Deflate,
+}
+
+
 def over_grpc(endpoint, compression):
     how = dict(
         endpoint=endpoint,
         insecure=endpoint.startswith("http:"),
-        compression=(
-            grpc.Compression.Gzip if compression == "gzip" else grpc.Compression.NoCompression
-        ),
+        compression=GRPC_COMPRESSIONS[compression],
     )
     return GrpcSpans(**how), GrpcLogs(**how), GrpcMetrics(**how)
 
 
 def over_http(endpoint, compression):
-    how = dict(compression=Compression.Gzip if compression == "gzip" else Compression.NoCompression)
+    how = dict(compression=Compression(compression))
     base = f"{endpoint}/v1/"
     return (
         HttpSpans(base + "traces", **how),
@@ -116,7 +121,7 @@ def send_points(resource, exporter, count):
 def main():
     grpc_endpoint, http_endpoint, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
     threads = []
-    for compression in ("none", "gzip"):
+    for compression in GRPC_COMPRESSIONS:
         for protocol, exporters in (
             ("grpc", over_grpc(grpc_endpoint, compression)),
             ("http", over_http(http_endpoint, compression)),
