@@ -1,6 +1,5 @@
 //! The command line of `otlpd conform`.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -118,7 +117,7 @@ struct FactArgs {
     /// Listen here as the server's destination, over gRPC and HTTP: with it the lines about what
     /// is passed on run
     #[arg(long, value_name = "HOST:PORT")]
-    sink: Option<SocketAddr>,
+    sink: Option<String>,
     /// A unix socket on which the server takes HTTP
     #[arg(long, value_name = "PATH")]
     unix: Option<String>,
@@ -156,7 +155,12 @@ impl ServerArgs {
         Ok(Probe {
             grpc: endpoint("grpc", self.grpc.as_ref(), 4317)?,
             http: endpoint("http", self.http.as_ref(), 4318)?,
-            sink: facts.sink.map(Sink::bind).transpose()?.map(Arc::new),
+            sink: facts
+                .sink
+                .as_deref()
+                .map(Sink::bind)
+                .transpose()?
+                .map(Arc::new),
             known: Known {
                 timeout: self.timeout,
                 slow: self.slow,

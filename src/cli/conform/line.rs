@@ -54,6 +54,17 @@ pub(super) enum Verdict {
     Skip { reason: String },
 }
 
+impl Verdict {
+    /// Why it is no pass, as a phrase.
+    pub(super) fn told(&self) -> String {
+        match self {
+            Self::Pass { note } => note.clone(),
+            Self::Fail { expected, got } => format!("expected {expected}, got {got}"),
+            Self::Skip { reason } => reason.clone(),
+        }
+    }
+}
+
 /// What a check returns. The error is what ends it early: a failure, or a reason to skip.
 pub(super) type Checked = Result<Verdict, Verdict>;
 

@@ -51,7 +51,7 @@ enum Mode {
 
 impl Conform {
     /// Code 0 where every MUST and SHOULD line passes, 1 where one fails or the run cannot
-    /// begin, 2 for a command line that was not understood.
+    /// begin, 2 for a command line that was not understood or with which nothing is checked.
     pub(super) fn run(&self) -> ExitCode {
         if let Some(Mode::Client(client)) = &self.mode {
             return client.run();
@@ -62,6 +62,9 @@ impl Conform {
             return misunderstood(&format!(
                 "{word:?} names no line; --list prints all of them"
             ));
+        }
+        if report::chosen(&families, &selection).is_empty() {
+            return misunderstood("no line is chosen: --skip has all of --only");
         }
         if self.server.list {
             let lines = report::chosen(&families, &selection);
@@ -89,6 +92,9 @@ impl Conform {
 
 fn finish(report: &Report, show: report::Show) -> ExitCode {
     show.end(report);
+    if report.is_empty() {
+        return misunderstood("nothing was checked: every line that was chosen is skipped");
+    }
     if report.failed() == 0 && report.gone.is_none() {
         ExitCode::SUCCESS
     } else {

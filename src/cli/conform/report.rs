@@ -78,6 +78,11 @@ impl Report {
         self.count("FAIL")
     }
 
+    /// Whether there is no verdict on any line.
+    pub(super) fn is_empty(&self) -> bool {
+        self.count("skip") == self.outcomes.len()
+    }
+
     /// The last line.
     pub(super) fn total(&self) -> String {
         let (passed, failed, skipped) = (self.count("pass"), self.failed(), self.count("skip"));
@@ -121,6 +126,7 @@ impl Report {
             "failed": self.failed(),
             "differs": self.count("differs"),
             "skipped": self.count("skip"),
+            "gone_after": self.gone,
         })
     }
 }
@@ -200,7 +206,13 @@ impl Show {
         }
     }
 
-    /// Takes back what [`Show::still_at`] said.
+    /// Says on standard error what the run waits for.
+    pub(super) fn note(self, text: &str) {
+        let end = if self.terminal { "" } else { "\n" };
+        crate::cli::complain(&format!("  {text}{end}"));
+    }
+
+    /// Takes back what [`Show::still_at`] and [`Show::note`] said.
     pub(super) fn quiet(self) {
         if self.terminal {
             crate::cli::complain("\r\x1b[K");

@@ -12,6 +12,7 @@ use super::families::Selection;
 use super::line::{Check, Family, Verdict, failed};
 use super::probe::{Ask, Probe};
 use super::report::{Outcome, Report, Show};
+use super::sent::Fate;
 use super::sink::Sink;
 
 /// How often a line that takes long says that it is still at work.
@@ -32,6 +33,14 @@ pub(super) async fn run(
     for endpoint in [&probe.grpc, &probe.http].into_iter().flatten() {
         endpoint.connect_plain().await?;
     }
+    if let Err(problem) = still_answers(&probe).await {
+        return Err(format!("no answer to an ordinary request: {problem}"));
+    }
+    if probe.sink.is_some() {
+        show.note("waiting until the server delivers to --sink");
+        delivers(&probe).await;
+        show.quiet();
+    }
     let chosen = families.iter().flat_map(|family| &family.checks);
     let chosen: Vec<&'static Check> = chosen
         .copied()
@@ -49,9 +58,11 @@ pub(super) async fn run(
             Some(since) if task.is_none() => after_the_end(check, since),
             _ => watch(check, task.unwrap_or_else(|| begin(check, &probe)), show).await,
         };
-        if report.gone.is_none() && !still_answers(&probe).await {
+        if report.gone.is_none()
+            && let Err(problem) = still_answers(&probe).await
+        {
             report.gone = Some(check.line.id);
-            outcome.verdict = failed("an answer to the next ordinary request", "none");
+            outcome.verdict = and_gone(outcome.verdict, &problem);
         }
         show.line(&outcome);
         report.outcomes.push(outcome);
@@ -63,26 +74,61 @@ pub(super) async fn run(
 /// anew.
 const RETURN: Duration = Duration::from_secs(10);
 
-/// Whether every server answers an ordinary request, with whatever.
-async fn still_answers(probe: &Probe) -> bool {
+/// How long a server may take to find out that its destination (`--sink`) is there now.
+const FOUND: Duration = Duration::from_secs(30);
+
+/// Whether every server answers an ordinary request, with whatever. The error is a phrase.
+async fn still_answers(probe: &Probe) -> Result<(), String> {
     let give_up = Instant::now() + RETURN;
     loop {
-        if answers(probe).await {
-            return true;
+        match answers(probe).await {
+            Err(_) if Instant::now() < give_up => tokio::time::sleep(TICK / 3).await,
+            ended => return ended,
         }
-        if Instant::now() > give_up {
-            return false;
-        }
-        tokio::time::sleep(TICK / 3).await;
     }
 }
 
-async fn answers(probe: &Probe) -> bool {
+async fn answers(probe: &Probe) -> Result<(), String> {
     let signal = probe.any_signal();
     let request = data::request(signal, 1);
-    let grpc = probe.grpc.is_none() || probe.export(signal, &request).await.is_ok();
-    let ask = Ask::protobuf(signal, request);
-    grpc && (probe.http.is_none() || probe.ask(&ask).await.is_ok())
+    if let Some(endpoint) = &probe.grpc {
+        let called = probe.export(signal, &request).await;
+        called.map_err(|verdict| format!("gRPC {endpoint}: {}", verdict.told()))?;
+    }
+    if let Some(endpoint) = &probe.http {
+        let answer = probe.ask(&Ask::protobuf(signal, request)).await;
+        answer.map_err(|verdict| format!("HTTP {endpoint}: {}", verdict.told()))?;
+    }
+    Ok(())
+}
+
+/// Waits until all that a server takes is taken: nobody was at `--sink` before. One that takes
+/// nothing until then is judged all the same.
+async fn delivers(probe: &Probe) {
+    let give_up = Instant::now() + FOUND;
+    for signal in &probe.known.signals {
+        let request = data::request(*signal, 1);
+        loop {
+            let all = probe.deliver(*signal, &request).await.unwrap_or_default();
+            let taken = !all.is_empty() && all.iter().all(|sent| sent.fate == Fate::Taken);
+            if taken || Instant::now() > give_up {
+                break;
+            }
+            tokio::time::sleep(TICK / 6).await;
+        }
+    }
+}
+
+/// The verdict on a line after which nobody answers.
+fn and_gone(verdict: Verdict, problem: &str) -> Verdict {
+    const EXPECTED: &str = "an answer to the next ordinary request";
+    match verdict {
+        Verdict::Fail { expected, got } => {
+            let got = format!("{got}; and then no answer to an ordinary request: {problem}");
+            failed(expected, got)
+        }
+        _ => failed(EXPECTED, format!("none: {problem}")),
+    }
 }
 
 /// A line that was not looked at, since nobody was there to be asked.

@@ -16,6 +16,9 @@ pub(super) enum Fate {
     Partly(i64),
     /// It is refused for good.
     Refused,
+    /// It failed, with a code that is not to be retried either but says that the server is at
+    /// fault (500 and its like).
+    Failed,
     /// Something else: an answer that asks for another try, or one that makes no sense.
     Unclear,
 }
@@ -34,6 +37,9 @@ impl Sent {
             200 => of_partial(partial),
             // Of the 4xx, one asks for another try.
             400..=428 | 430..=499 => Fate::Refused,
+            // Of the 5xx, these do.
+            502..=504 => Fate::Unclear,
+            500..=599 => Fate::Failed,
             _ => Fate::Unclear,
         };
         Self {
@@ -71,13 +77,26 @@ impl Sent {
         }
     }
 
+    /// What became of it in a word; goes on where it is clear that it is not to be sent again.
+    pub(super) fn survived(&self, what: &str) -> Result<&'static str, Verdict> {
+        match self.fate {
+            Fate::Taken => Ok("taken"),
+            Fate::Partly(_) => Ok("taken in part"),
+            Fate::Refused | Fate::Failed => Ok("refused"),
+            Fate::Unclear => {
+                let got = format!("{} for {what}", self.told);
+                Err(failed("taken, or refused for good", got))
+            }
+        }
+    }
+
     /// Goes on where it was refused for good: all of it, or the items that are bad.
     pub(super) fn is_refused(&self, what: &str) -> Result<(), Verdict> {
         let got = format!("{} for {what}", self.told);
         let fits = match self.fate {
             Fate::Refused => true,
             Fate::Partly(rejected) => rejected > 0,
-            Fate::Taken | Fate::Unclear => false,
+            Fate::Taken | Fate::Failed | Fate::Unclear => false,
         };
         expect(fits, "400 or a refusal in part", got)
     }
@@ -151,16 +170,7 @@ impl Probe {
         let mut told = Vec::new();
         for (what, body) in cases {
             for sent in self.deliver(signal, body).await? {
-                let fate = match sent.fate {
-                    Fate::Taken => "taken",
-                    Fate::Partly(_) => "taken in part",
-                    Fate::Refused => "refused",
-                    Fate::Unclear => {
-                        let got = format!("{} for {what}", sent.told);
-                        return Err(failed("taken, or refused for good", got));
-                    }
-                };
-                told.push(format!("{what}: {fate}"));
+                told.push(format!("{what}: {}", sent.survived(what)?));
             }
         }
         self.is_alive(signal).await?;

@@ -2,7 +2,7 @@
 //! it was sent (`--sink`).
 
 use std::convert::Infallible;
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -54,7 +54,7 @@ pub(super) struct Passed {
 
 impl Sink {
     /// Listens; nothing is served yet. The error is a sentence about the address.
-    pub(super) fn bind(address: SocketAddr) -> Result<Self, String> {
+    pub(super) fn bind(address: &str) -> Result<Self, String> {
         let failed = |error: std::io::Error| format!("--sink {address}: {error}");
         let listener = TcpListener::bind(address).map_err(failed)?;
         listener.set_nonblocking(true).map_err(failed)?;

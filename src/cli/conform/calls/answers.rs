@@ -36,7 +36,12 @@ async fn unset(probe: Arc<Probe>) -> Checked {
         expect_ok(signal, &called)?;
         let message = called.message().unwrap_or_default();
         let partial = answer::partial(&message).unwrap_or_default();
-        let got = format!("{partial:?} for {}", signal.name());
+        let got = partial.as_ref().map(|partial| {
+            let (rejected, message) = (partial.rejected, &partial.message);
+            let name = signal.name();
+            format!("one with {rejected} rejected and the message {message:?} for {name}")
+        });
+        let got = got.unwrap_or_default();
         expect(partial.is_none(), "no partial_success", got)?;
     }
     pass()

@@ -142,6 +142,6 @@ async fn names(probe: Arc<Probe>) -> Checked {
     match sent.fate {
         Fate::Refused | Fate::Partly(_) => pass(),
         Fate::Taken => Err(failed("400", sent.told)),
-        Fate::Unclear => noted(sent.told),
+        Fate::Failed | Fate::Unclear => noted(sent.told),
     }
 }

@@ -12,7 +12,6 @@ use super::data::{id, now};
 use super::line::{Check, Checked, Verdict, noted, pass};
 use super::probe::Probe;
 use super::requests::needs_json;
-use super::sent::Fate;
 use super::sink::Passed;
 use crate::otlp::Signal;
 
@@ -99,16 +98,7 @@ async fn survives(probe: &Probe, signal: Signal, cases: &[(&'static str, Vec<u8>
     let mut told = Vec::new();
     for (what, body) in cases {
         let sent = probe.deliver_json(signal, body.as_slice()).await?;
-        let word = match sent.fate {
-            Fate::Taken => "taken",
-            Fate::Partly(_) => "taken in part",
-            Fate::Refused => "refused",
-            Fate::Unclear => {
-                let got = format!("{} for {what}", sent.told);
-                return Err(super::line::failed("taken, or refused for good", got));
-            }
-        };
-        told.push(format!("{what}: {word}"));
+        told.push(format!("{what}: {}", sent.survived(what)?));
     }
     is_alive(probe, signal).await?;
     noted(told.join("; "))

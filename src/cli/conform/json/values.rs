@@ -187,7 +187,11 @@ async fn twice(probe: Arc<Probe>) -> Checked {
         (1, Value::Bytes(text)) => Some(String::from_utf8_lossy(text).into_owned()),
         _ => None,
     });
-    expect(text.as_deref() == Some("last"), "last", format!("{text:?}"))?;
+    expect(
+        text.as_deref() == Some("last"),
+        "last",
+        text.unwrap_or_else(|| "none".to_owned()),
+    )?;
     pass()
 }
 

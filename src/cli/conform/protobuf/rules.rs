@@ -57,7 +57,7 @@ async fn costs_items_only(
             match sent.fate {
                 Fate::Taken => told.push(format!("{what}: taken")),
                 Fate::Partly(items) => told.push(format!("{what}: {items} rejected")),
-                Fate::Refused | Fate::Unclear => {
+                Fate::Refused | Fate::Failed | Fate::Unclear => {
                     let got = format!("{} for {what}", sent.told);
                     return Err(failed("200, the good items taken", got));
                 }

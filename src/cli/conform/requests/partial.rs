@@ -93,6 +93,9 @@ async fn small(probe: Arc<Probe>) -> Checked {
     }
     let ask = Ask::protobuf(Signal::Traces, bad::many(20_000));
     let answer = probe.ask(&ask).await?;
+    if refused(&answer, answer::partial(&answer.body))?.is_none() && answer.is_success() {
+        return skip(NOTHING);
+    }
     let size = answer.body.len();
     let told = format!("{size} bytes for 20000 bad spans");
     expect(
