@@ -30,6 +30,17 @@ fn pour(frames: &mut Frames, bytes: &[u8], times: usize) {
     }
 }
 
+/// Whether the server ends the connection, behind whatever it has still said.
+fn has_ended(frames: &mut Frames) -> bool {
+    let stream: &mut TcpStream = &mut frames.0.stream;
+    let patience = Some(Duration::from_secs(30));
+    stream.set_read_timeout(patience).unwrap();
+    match std::io::copy(stream, &mut std::io::sink()) {
+        Ok(_) => true,
+        Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
+    }
+}
+
 /// Runs `flood` on a connection of its own, and sees that memory is bounded meanwhile and that
 /// another client is served, then and after.
 async fn survives(flood: impl FnOnce(&mut Frames)) {
@@ -79,6 +90,7 @@ async fn t09_settings_and_pings_that_nobody_reads_the_answers_of() {
             &frame(Frames::SETTINGS, 0, 0, b"").repeat(1000),
             500,
         );
+        assert!(has_ended(frames), "a flood of SETTINGS is listened to");
     })
     .await;
     survives(|frames| {
@@ -87,6 +99,7 @@ async fn t09_settings_and_pings_that_nobody_reads_the_answers_of() {
             &frame(Frames::PING, 0, 0, b"12345678").repeat(1000),
             500,
         );
+        assert!(has_ended(frames), "a flood of PINGs is listened to");
     })
     .await;
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rustls::pki_types::CertificateDer;
 
 use super::failures::Failures;
+use super::frames::FLOODS;
 use super::peer::{Peer, PeerAddress};
 use super::stream::{SPEAKS_TLS, Socket, Stream};
 use super::tls::{HandshakeFailure, Server};
@@ -61,8 +62,11 @@ impl Front {
         let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
         while let Some(error) = next {
             let io: Option<&io::Error> = error.downcast_ref();
-            if io.is_some_and(|error| error.to_string() == SPEAKS_TLS) {
-                return self.complain(peer, "speaks_tls", &SPEAKS_TLS);
+            let said = io.map(ToString::to_string).unwrap_or_default();
+            for (reason, text) in [("speaks_tls", SPEAKS_TLS), ("floods", FLOODS)] {
+                if said == text {
+                    return self.complain(peer, reason, &text);
+                }
             }
             next = error.source();
         }

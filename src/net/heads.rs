@@ -14,14 +14,16 @@ use std::task::{Context, Poll, ready};
 
 use smallvec::SmallVec;
 use tokio::io::{AsyncRead, ReadBuf};
+use tokio::time::Instant;
 
+use super::frames::Frames;
 use super::stream::Stream;
 
-/// A stream of which the heads are watched, or not.
+/// A stream that is watched, or not.
 #[derive(Debug)]
 pub(super) struct Watched {
     pub(super) stream: Stream,
-    pub(super) heads: Option<Heads>,
+    pub(super) watch: Option<(Heads, Frames)>,
 }
 
 impl AsyncRead for Watched {
@@ -32,8 +34,10 @@ impl AsyncRead for Watched {
     ) -> Poll<std::io::Result<()>> {
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-        if let Some(heads) = &mut self.heads {
-            heads.look(buf.filled().get(before..).unwrap_or_default());
+        if let Some((heads, frames)) = &mut self.watch {
+            let bytes = buf.filled().get(before..).unwrap_or_default();
+            heads.look(bytes);
+            frames.look(bytes, Instant::now())?;
         }
         Poll::Ready(Ok(()))
     }

@@ -8,6 +8,7 @@ pub mod corked;
 pub mod dial;
 mod failures;
 pub mod fetch;
+mod frames;
 pub mod handover;
 mod heads;
 pub mod inherited;

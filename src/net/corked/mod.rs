@@ -15,6 +15,7 @@ use smallvec::SmallVec;
 use tokio::io::AsyncWrite;
 use tokio_util::io::poll_read_buf;
 
+use super::frames::Frames;
 use super::heads::{Contradiction, Heads, Watched};
 use super::stream::Stream;
 
@@ -48,16 +49,17 @@ impl Corked {
         Self::of(stream.into(), None)
     }
 
-    /// Takes over the stream of a client, and tells which of its requests contradicts itself.
+    /// Takes over the stream of a client, tells which of its requests contradicts itself, and
+    /// fails where it floods us with frames that are no requests.
     pub(super) fn watched(stream: Stream) -> (Self, Contradiction) {
         let contradiction = Contradiction::default();
         let heads = Heads::new(contradiction.clone());
-        (Self::of(stream, Some(heads)), contradiction)
+        (Self::of(stream, Some((heads, Frames::new()))), contradiction)
     }
 
-    fn of(stream: Stream, heads: Option<Heads>) -> Self {
+    fn of(stream: Stream, watch: Option<(Heads, Frames)>) -> Self {
         Self {
-            stream: TokioIo::new(Watched { stream, heads }),
+            stream: TokioIo::new(Watched { stream, watch }),
             read: BytesMut::new(),
             written: BytesMut::new(),
             put_off: false,
