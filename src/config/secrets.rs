@@ -3,6 +3,7 @@
 
 use std::ops::Range;
 
+use super::suggest::nearest;
 use super::tree::{Node, Origin, Value};
 
 /// The keys whose values are secrets, or hold some.
@@ -68,19 +69,41 @@ fn find(node: &Node, is_secret: bool, places: &mut Vec<Range<usize>>) {
             // What stands between the quotes.
             if is_secret && !text.contains("${") && end.saturating_sub(*start) > 2 {
                 places.push(start + 1..end - 1);
-            } else if let Some(user) = user_of_url(text) {
-                places.push(start + 1 + user.start..start + 1 + user.end);
+            } else {
+                let parts = [user_of_url(text), query_of_url(text)];
+                let parts = parts.into_iter().flatten();
+                places.extend(parts.map(|part| start + 1 + part.start..start + 1 + part.end));
             }
         }
         (Value::Array(items), _) => items.iter().for_each(|item| find(item, is_secret, places)),
         (Value::Table(table), _) => {
             for (key, entry) in &table.entries {
-                let is_secret = is_secret || KEYS.contains(&key.as_str());
+                let is_secret = is_secret || is_secret_key(key);
                 find(&entry.node, is_secret, places);
             }
         }
         _ => {}
     }
+}
+
+/// Whether it is one of the keys, or likely was to be one. What is a key of ours itself is not
+/// another one misspelt.
+fn is_secret_key(key: &str) -> bool {
+    const OTHERS: [&str; 5] = [
+        "user",
+        "header",
+        "token_url",
+        "allowed_headers",
+        "exposed_headers",
+    ];
+    let is_other = || OTHERS.contains(&key) || key.ends_with("_file");
+    KEYS.contains(&key) || (!is_other() && nearest(key, &KEYS).is_some())
+}
+
+/// Where a URL has a query, in which some put their token.
+fn query_of_url(text: &str) -> Option<Range<usize>> {
+    let query = text.find('?').filter(|_| text.contains("://"))? + 1;
+    Some(query..text.len())
 }
 
 /// Where a URL has a user and a password, which none of ours takes.
@@ -104,6 +127,32 @@ fn behind_key(line: &str) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_secret_under_a_misspelt_key_is_one_and_a_file_is_none() {
+        for key in [
+            "client_secrt",
+            "passwrd",
+            "Token",
+            "bearer_token",
+            "pasword",
+            "header s",
+        ] {
+            assert!(is_secret_key(key), "{key}");
+        }
+        for key in [
+            "endpoint",
+            "client_id",
+            "token_file",
+            "client_secret_file",
+            "user",
+            "timeout",
+        ] {
+            assert!(!is_secret_key(key), "{key}");
+        }
+        assert_eq!(query_of_url("https://h/p?token=x"), Some(12..19));
+        assert_eq!(query_of_url("what?"), None);
+    }
 
     #[test]
     fn of_a_file_that_is_not_toml_nothing_behind_such_a_key_is_shown() {

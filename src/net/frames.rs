@@ -164,7 +164,11 @@ mod tests {
         let (mut frames, now) = (Frames::new(), Instant::now());
         frames.look(PREFACE, now).unwrap();
         (0..100_000)
-            .find(|_| frame.chunks(size).any(|piece| frames.look(piece, now).is_err()))
+            .find(|_| {
+                frame
+                    .chunks(size)
+                    .any(|piece| frames.look(piece, now).is_err())
+            })
             .unwrap_or(100_000)
     }
 

@@ -54,7 +54,10 @@ impl Corked {
     pub(super) fn watched(stream: Stream) -> (Self, Contradiction) {
         let contradiction = Contradiction::default();
         let heads = Heads::new(contradiction.clone());
-        (Self::of(stream, Some((heads, Frames::new()))), contradiction)
+        (
+            Self::of(stream, Some((heads, Frames::new()))),
+            contradiction,
+        )
     }
 
     fn of(stream: Stream, watch: Option<(Heads, Frames)>) -> Self {

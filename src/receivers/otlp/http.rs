@@ -166,6 +166,9 @@ fn look(
                        counts is a guess, and who stands between may have made another";
         return Err(Failed::invalid(Fault::Framing, problem));
     }
+    if let Some(problem) = misframed(head) {
+        return Err(Failed::invalid(Fault::Framing, problem));
+    }
     let Some(signal) = signal else {
         let problem = format!(
             "{} is not served here: post to /v1/traces, /v1/metrics or /v1/logs, and see that a \
@@ -191,6 +194,23 @@ fn look(
             let status = Status::new(GrpcCode::InvalidArgument, problem);
             Err(Failed::fault(Fault::Encoding, status))
         }
+    }
+}
+
+/// What HTTP/1.1 does not allow and the library lets pass (RFC 9112 sections 3.2 and 6.1).
+fn misframed(head: &request::Parts) -> Option<&'static str> {
+    if head.version != Version::HTTP_11 {
+        return None;
+    }
+    if head.headers.get_all(header::HOST).iter().count() != 1 {
+        return Some("a request has exactly one Host header");
+    }
+    let mut codings = head.headers.get_all(header::TRANSFER_ENCODING).iter();
+    let is_chunked = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"chunked");
+    match (codings.next(), codings.next()) {
+        (None, _) => None,
+        (Some(one), None) if is_chunked(one) => None,
+        _ => Some("the only Transfer-Encoding that is served is chunked, once"),
     }
 }
 
