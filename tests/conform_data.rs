@@ -135,8 +135,8 @@ const WRONG: &[(&str, Judge, &[&str])] = &[
         &["J9"],
     ),
     (
-        "fails on deep nesting",
-        |body| (body.len() > 100_000 && is_json(body)).then_some(500),
+        "asks to try deep nesting again",
+        |body| (body.len() > 100_000 && is_json(body)).then_some(503),
         &["J23"],
     ),
     (
