@@ -124,7 +124,7 @@ impl App {
             ),
             None => (
                 Arc::default(),
-                Budget::new(allowances.budget),
+                Budget::for_requests(allowances.budget),
                 Arc::default(),
                 Arc::default(),
             ),
@@ -257,8 +257,9 @@ impl App {
             door,
             route.gates(),
             takes,
-            route.onward(),
+            Arc::clone(&route).onward(),
         )
+        .with_copies(route.all_copies())
     }
 
     /// Second descriptors of all listening sockets.

@@ -3,18 +3,32 @@
 //! A receiver reserves before it reads a body. The reservation travels with the batch and is
 //! given back when the last destination has let go of it. Connections pay for the flow-control
 //! windows that they may fill before anybody reads.
+//!
+//! Requests that do not fit together are served one after the other, in order of arrival: who
+//! waits for more holds nothing meanwhile, so whoever is first in line always gets all that it
+//! needs. Small requests need not wait behind it: a share is kept for them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
+use tokio::sync::{AcquireError, Semaphore};
+
+mod reservation;
+
+pub use reservation::Reservation;
 
 /// The byte budget of the whole process; cloning it shares it.
 #[derive(Clone, Debug)]
 pub struct Budget {
     free: Arc<Semaphore>,
+    /// Beside it, what only small requests may take.
+    kept: Arc<Semaphore>,
+    /// The longest request that is small, in bytes.
+    small: usize,
     limit: u64,
     waiting: Arc<AtomicU64>,
+    /// What those who wait for more may have in hand meanwhile, unpaid, beside the budget.
+    in_hand: Arc<Semaphore>,
     /// What it is a part of: what is reserved here is reserved there as well.
     whole: Option<Arc<Budget>>,
 }
@@ -28,19 +42,56 @@ pub enum Unpaid {
     TooLarge,
 }
 
+/// The parts of the budget that are kept for small requests, that flow-control windows may take
+/// for good, and that requests may have in hand, unpaid, while they wait: one in so many.
+const SHARES: Shares = Shares {
+    kept: 16,
+    windows: (3, 16),
+    in_hand: 16,
+};
+
+struct Shares {
+    kept: u64,
+    windows: (u64, u64),
+    in_hand: u64,
+}
+
+/// The longest request that is small, in bytes, and how many of them find room in what is kept.
+const SMALL: (usize, u64) = (1 << 20, 4);
+
 impl Budget {
     /// A budget of `limit` bytes, all of them free. At most 4 GiB - 1 are reserved at once by
     /// one request, which is above every request limit.
     pub fn new(limit: u64) -> Self {
-        let permits = usize::try_from(limit)
-            .unwrap_or(usize::MAX)
-            .min(Semaphore::MAX_PERMITS);
         Self {
-            free: Arc::new(Semaphore::new(permits)),
+            free: semaphore(limit),
+            kept: semaphore(0),
+            small: 0,
             limit,
             waiting: Arc::default(),
+            in_hand: semaphore(limit / SHARES.in_hand),
             whole: None,
         }
+    }
+
+    /// The same, a share of which is kept for small requests.
+    pub fn for_requests(limit: u64) -> Self {
+        let kept = limit / SHARES.kept;
+        let (longest, count) = SMALL;
+        Self {
+            free: semaphore(limit - kept),
+            kept: semaphore(kept),
+            small: usize::try_from(kept / count)
+                .unwrap_or(longest)
+                .min(longest),
+            ..Self::new(limit)
+        }
+    }
+
+    /// What flow-control windows may take of it.
+    pub fn for_windows(&self) -> Self {
+        let (part, parts) = SHARES.windows;
+        Self::new(self.limit / parts * part)
     }
 
     /// A part of it: what is reserved from the part is paid from the whole, and is never more
@@ -57,8 +108,9 @@ impl Budget {
         self.limit
     }
 
-    /// The most that one request may ever reserve, in bytes: a quarter may be taken by
-    /// flow-control windows for good, and one that waits for more would stop all behind it.
+    /// The most that one request may ever reserve, in bytes: a quarter is kept for small requests
+    /// or may be taken by flow-control windows for good, and one that waits for more would stop
+    /// all behind it.
     pub fn most(&self) -> usize {
         if let Some(whole) = &self.whole {
             return whole.most().min(self.at_most(usize::MAX));
@@ -70,6 +122,7 @@ impl Budget {
     pub fn used(&self) -> u64 {
         self.limit
             .saturating_sub(self.free.available_permits() as u64)
+            .saturating_sub(self.kept.available_permits() as u64)
     }
 
     /// Whether anything is free, and nobody waits for it.
@@ -101,32 +154,99 @@ impl Budget {
 
     /// Reserves `bytes` if they are free and nobody waits before us.
     pub fn try_reserve(&self, bytes: usize) -> Result<Reservation, Unpaid> {
-        let permits = self.permits(bytes)?;
-        match Arc::clone(&self.free).try_acquire_many_owned(permits) {
-            Ok(permit) => match &self.whole {
-                None => Ok(Reservation::new(permit)),
-                Some(whole) => Ok(whole.try_reserve(bytes)?.of_part(permit)),
-            },
-            Err(TryAcquireError::NoPermits | TryAcquireError::Closed) => Err(Unpaid::Spent),
-        }
+        self.try_take(bytes, false)
     }
 
     /// Reserves `bytes`, waiting in order of arrival. Cancel-safe: dropping the future leaves
     /// the queue.
     pub async fn reserve(&self, bytes: usize) -> Result<Reservation, Unpaid> {
-        if let Ok(reservation) = self.try_reserve(bytes) {
+        self.take(bytes, false).await
+    }
+
+    /// Reserves the `bytes` that a request is let in with: a small one finds room in what is
+    /// kept for such, though others wait.
+    pub fn try_admit(&self, bytes: usize) -> Result<Reservation, Unpaid> {
+        self.try_take(bytes, self.is_small(bytes))
+    }
+
+    /// The same, waiting in order of arrival.
+    pub async fn admit(&self, bytes: usize) -> Result<Reservation, Unpaid> {
+        self.take(bytes, self.is_small(bytes)).await
+    }
+
+    /// Has a request pay for `total` bytes in all, if they are free.
+    pub fn try_grow(&self, reservation: &mut Reservation, total: usize) -> Result<(), Unpaid> {
+        let missing = total.saturating_sub(reservation.bytes());
+        if missing > 0 {
+            reservation.merge(self.try_take(missing, self.is_small(total))?);
+        }
+        Ok(())
+    }
+
+    /// Has a request pay for `soon` bytes in all, if they are free; else it waits for `all` that
+    /// it may come to need, and gives back all that it has: what has come of it, `in_hand`, is
+    /// little or it does not wait.
+    pub async fn grow(
+        &self,
+        reservation: &mut Reservation,
+        in_hand: usize,
+        (soon, all): (usize, usize),
+    ) -> Result<(), Unpaid> {
+        if self.try_grow(reservation, soon).is_ok() {
+            return Ok(());
+        }
+        let in_hand = self.permits(in_hand)?;
+        let Ok(_in_hand) = self.whole().in_hand.try_acquire_many(in_hand) else {
+            return Err(Unpaid::Spent);
+        };
+        drop(std::mem::take(reservation));
+        *reservation = self.admit(all).await?;
+        Ok(())
+    }
+
+    fn whole(&self) -> &Self {
+        self.whole.as_deref().unwrap_or(self)
+    }
+
+    fn is_small(&self, bytes: usize) -> bool {
+        bytes <= self.whole().small
+    }
+
+    fn try_take(&self, bytes: usize, kept: bool) -> Result<Reservation, Unpaid> {
+        let permits = self.permits(bytes)?;
+        let try_acquire =
+            |from: &Arc<Semaphore>| Arc::clone(from).try_acquire_many_owned(permits).ok();
+        let Some(permit) = try_acquire(&self.free) else {
+            let permit = kept.then(|| try_acquire(&self.kept)).flatten();
+            return permit.map(Reservation::of_kept).ok_or(Unpaid::Spent);
+        };
+        match &self.whole {
+            None => Ok(Reservation::new(permit)),
+            Some(whole) => Ok(whole.try_take(bytes, kept)?.of_part(permit)),
+        }
+    }
+
+    async fn take(&self, bytes: usize, kept: bool) -> Result<Reservation, Unpaid> {
+        if let Ok(reservation) = self.try_take(bytes, kept) {
             return Ok(reservation);
         }
         let permits = self.permits(bytes)?;
         let _waiting = Waiting::new(&self.waiting);
-        match Arc::clone(&self.free).acquire_many_owned(permits).await {
-            Ok(permit) => match &self.whole {
-                None => Ok(Reservation::new(permit)),
-                // A whole is no part itself, so this goes no deeper.
-                Some(whole) => Ok(Box::pin(whole.reserve(bytes)).await?.of_part(permit)),
+        let acquire = |from: &Arc<Semaphore>| Arc::clone(from).acquire_many_owned(permits);
+        let reservation = match &self.whole {
+            // A whole is no part itself, so this goes no deeper.
+            Some(whole) => {
+                let permit = acquire(&self.free).await.map_err(closed)?;
+                Box::pin(whole.take(bytes, kept)).await?.of_part(permit)
+            }
+            None if kept => tokio::select! {
+                biased;
+                permit = acquire(&self.free) => Reservation::new(permit.map_err(closed)?),
+                permit = acquire(&self.kept) => Reservation::of_kept(permit.map_err(closed)?),
             },
-            Err(_closed) => Err(Unpaid::Spent),
-        }
+            None => Reservation::new(acquire(&self.free).await.map_err(closed)?),
+        };
+        Ok(reservation)
     }
 
     fn permits(&self, bytes: usize) -> Result<u32, Unpaid> {
@@ -152,68 +272,14 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// Bytes taken out of the budget; dropping it gives them back.
-#[derive(Debug, Default)]
-#[must_use = "dropping a reservation gives its bytes back"]
-pub struct Reservation {
-    permit: Option<OwnedSemaphorePermit>,
-    /// As much of the part of the budget that it was taken from.
-    of_part: Option<OwnedSemaphorePermit>,
+fn semaphore(bytes: u64) -> Arc<Semaphore> {
+    let permits = usize::try_from(bytes).unwrap_or(usize::MAX);
+    Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS)))
 }
 
-impl Reservation {
-    fn new(permit: OwnedSemaphorePermit) -> Self {
-        Self {
-            permit: Some(permit),
-            of_part: None,
-        }
-    }
-
-    fn of_part(self, permit: OwnedSemaphorePermit) -> Self {
-        Self {
-            of_part: Some(permit),
-            ..self
-        }
-    }
-
-    /// What is reserved, in bytes.
-    pub fn bytes(&self) -> usize {
-        self.permit
-            .as_ref()
-            .map_or(0, OwnedSemaphorePermit::num_permits)
-    }
-
-    /// Adds the bytes of `other`, which must come from the same budget.
-    pub fn merge(&mut self, other: Self) {
-        merge(&mut self.permit, other.permit);
-        merge(&mut self.of_part, other.of_part);
-    }
-
-    /// Splits off a reservation of `bytes`; of all there is, if that is less.
-    pub fn split_off(&mut self, bytes: usize) -> Self {
-        let bytes = bytes.min(self.bytes());
-        let split = |permit: &mut Option<OwnedSemaphorePermit>| permit.as_mut()?.split(bytes);
-        Self {
-            permit: split(&mut self.permit),
-            of_part: split(&mut self.of_part),
-        }
-    }
-
-    /// Gives back all above `bytes`.
-    pub fn shrink_to(&mut self, bytes: usize) {
-        for permit in [&mut self.permit, &mut self.of_part].into_iter().flatten() {
-            let excess = permit.num_permits().saturating_sub(bytes);
-            drop(permit.split(excess));
-        }
-    }
-}
-
-fn merge(mine: &mut Option<OwnedSemaphorePermit>, theirs: Option<OwnedSemaphorePermit>) {
-    match (mine, theirs) {
-        (Some(mine), Some(theirs)) => mine.merge(theirs),
-        (mine @ None, theirs) => *mine = theirs,
-        (Some(_), None) => {}
-    }
+/// No budget is ever closed.
+fn closed(_: AcquireError) -> Unpaid {
+    Unpaid::Spent
 }
 
 #[cfg(test)]
@@ -291,6 +357,75 @@ mod tests {
         );
         assert_eq!(large.await.unwrap().bytes(), 8);
         assert_eq!(budget.waiting(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn those_that_do_not_fit_together_are_served_in_turn_and_none_waits_in_vain() {
+        let budget = Budget::for_requests(64_000);
+        let begun = tokio::time::Instant::now();
+        let one = async |number: usize| {
+            let mut paid = budget.admit(600).await.unwrap();
+            // What has come is little at first, and then everything is paid for.
+            let all = 19_000 + number;
+            budget.grow(&mut paid, 400, (all, all)).await.unwrap();
+            tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+            assert_eq!(paid.bytes(), all);
+        };
+        futures_util::future::join_all((0..9).map(one)).await;
+        // Three fit beside each other, though nine hold their first bytes.
+        assert_eq!(begun.elapsed().as_secs(), 3);
+        assert_eq!((budget.used(), budget.waiting()), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_more_holds_nothing_and_has_little_in_hand() {
+        let budget = Budget::new(1000);
+        let mut first = budget.try_reserve(600).unwrap();
+        let mut second = budget.try_reserve(300).unwrap();
+        let mut third = budget.try_reserve(60).unwrap();
+        let refused = budget.grow(&mut second, 300, (700, 700)).await;
+        assert_eq!(refused, Err(Unpaid::Spent), "that is much");
+        let mut waiting = tokio_test_task(budget.grow(&mut third, 60, (700, 700)));
+        assert!(futures_util::poll!(&mut waiting).is_pending());
+        // Others get more only if it is free and nobody waits for it.
+        assert!(budget.try_grow(&mut first, 601).is_err());
+        // With what it had itself, that is just enough.
+        first.shrink_to(0);
+        waiting.await.unwrap();
+        assert_eq!((third.bytes(), second.bytes()), (700, 300));
+    }
+
+    #[tokio::test]
+    async fn small_requests_pass_by_those_that_wait_for_much() {
+        let budget = Budget::for_requests(16_000);
+        let large = budget.admit(10_000).await.unwrap();
+        let mut next = tokio_test_task(budget.admit(10_000));
+        assert!(futures_util::poll!(&mut next).is_pending());
+        let mut small: Vec<_> = (0..4).map(|_| budget.try_admit(250).unwrap()).collect();
+        assert!(budget.try_reserve(1).is_err(), "that is kept for requests");
+        let mut fifth = tokio_test_task(budget.admit(250));
+        assert!(futures_util::poll!(&mut fifth).is_pending());
+        let kept = small[0].split_off(100);
+        assert_eq!((kept.bytes(), small[0].bytes()), (100, 150));
+        drop((kept, small));
+        assert_eq!(fifth.await.unwrap().bytes(), 250);
+        drop(large);
+        assert_eq!(next.await.unwrap().bytes(), 10_000);
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[tokio::test]
+    async fn small_requests_of_a_part_pass_by_as_well() {
+        let whole = Budget::for_requests(16_000);
+        let part = whole.part(5_000);
+        let _large = whole.admit(14_500).await.unwrap();
+        let mut small = part.try_admit(200).unwrap();
+        part.grow(&mut small, 200, (240, 240)).await.unwrap();
+        assert_eq!((part.used(), whole.used()), (240, 14_740));
+        small.shrink_to(40);
+        assert_eq!((part.used(), whole.used()), (40, 14_540));
+        drop(small);
+        assert_eq!((part.used(), whole.used()), (0, 14_500));
     }
 
     fn tokio_test_task<F: Future>(future: F) -> std::pin::Pin<Box<F>> {

@@ -19,11 +19,13 @@ use crate::otlp::Signal;
 use crate::telemetry::metrics::Refusal;
 
 mod config;
+mod needs;
 pub mod priority;
 mod request;
 pub mod tenants;
 
 pub use config::{Acknowledge, IntakeConfig, MemoryBudget};
+pub use needs::{Copies, Kind};
 use priority::Priorities;
 pub use request::{Accepted, Admission, Caller, InjectedError, Refused, Request};
 use tenants::{Charge, Tenant, Tenants};
@@ -37,20 +39,19 @@ pub struct Intake {
     gates: Arc<[Vec<Gate>; Signal::ALL.len()]>,
     takes: Arc<[Signal]>,
     expected: Arc<AtomicUsize>,
-    /// What has come of requests that wait for more.
-    in_hand: Budget,
+    copies: [Copies; Signal::ALL.len()],
     onward: Onward,
 }
 
 /// The least that is paid for a request that is read, in bytes: what it costs to listen to it.
 pub const LEAST: usize = 4 << 10;
 
-/// The most that is paid before anything of a request has come: a large frame. What is above it
-/// is paid as it comes, or a few who announce much and send nothing would hold all that there is.
-const MAX_EXPECTED: usize = 1 << 20;
+/// The most that is paid before anything of a request has come: a large frame.
+pub const MAX_EXPECTED: usize = 1 << 20;
 
-/// The part of the budget beside it that requests may have in hand, unpaid, while they wait.
-const IN_HAND: u64 = 16;
+/// A larger one pays for so much, and for all of it once that has come: or a few who announce much
+/// and send nothing would hold all that there is.
+pub const SHOWN: usize = 64 << 10;
 
 /// What all receivers' doors have in common.
 #[derive(Debug)]
@@ -140,14 +141,20 @@ impl Intake {
     ) -> Self {
         let expected = Arc::new(AtomicUsize::new(LEAST));
         Self {
-            in_hand: Budget::new(budget.limit() / IN_HAND),
             budget,
+            copies: Default::default(),
             door,
             gates: Arc::new(gates),
             takes: takes.into(),
             expected,
             onward,
         }
+    }
+
+    /// The same, in front of pipelines that hold what they are given so often.
+    pub fn with_copies(mut self, copies: [Copies; Signal::ALL.len()]) -> Self {
+        self.copies = copies;
+        self
     }
 
     /// When a client that waits for `timeout` must have its answer: in `max_wait`, and never
@@ -158,7 +165,7 @@ impl Intake {
     }
 
     /// Lets a request of `bytes` in; holds it until it is its tenant's turn and there is room, or
-    /// the caller's deadline is reached. A large one that was not held is let in with a part.
+    /// the caller's deadline is reached. A large one is let in with a part.
     pub async fn admit(
         &self,
         signal: Signal,
@@ -201,7 +208,7 @@ impl Intake {
             (gate.pace)().await;
         }
         if gates.iter().all(|gate| gate.room.has_room()) {
-            match budget.try_reserve(bytes.min(MAX_EXPECTED)) {
+            match budget.try_admit(at_first(bytes)) {
                 Ok(reservation) => return Ok((reservation, charge)),
                 Err(Unpaid::TooLarge) => return Err(above(budget)),
                 Err(Unpaid::Spent) => {}
@@ -212,7 +219,7 @@ impl Intake {
         };
         let mut closed = self.door.closed.subscribe();
         let held = tokio::select! {
-            held = hold(gates, budget, bytes, caller.deadline) => held,
+            held = hold(gates, budget, at_first(bytes), caller.deadline) => held,
             _ = closed.wait_for(|closed| *closed) => return Err(draining()),
         };
         match held {
@@ -256,13 +263,14 @@ impl Intake {
         self.expected.load(Ordering::Relaxed)
     }
 
-    /// A request was read and has so many bytes: what was paid beyond them is given back.
-    pub fn settle_length(&self, admission: &mut Admission, bytes: usize) {
+    /// A request was read and has so many bytes, and comes to need so many: what was paid beyond
+    /// them is given back.
+    pub fn settle_length(&self, admission: &mut Admission, bytes: usize, needs: usize) {
         // Rises at once and falls slowly, so that a mixture is paid for by its largest.
         let expected = self.expected().saturating_mul(7) / 8;
         let expected = expected.max(bytes).clamp(LEAST, MAX_EXPECTED);
         self.expected.store(expected, Ordering::Relaxed);
-        admission.reservation.shrink_to(bytes);
+        admission.reservation.shrink_to(needs);
     }
 
     /// Carries a request that was read into the pipelines; returns when it is acknowledged, or
@@ -281,41 +289,43 @@ impl Intake {
         outcome.map_err(|refused| caller.refused(refused))
     }
 
-    /// Pays for `needed` bytes more, which have come, and for as many as are `wished` if one
-    /// request may have so much.
+    /// What a body of so many bytes comes to need, and no more than one request may have.
+    pub fn needs(&self, kind: Kind, caller: &Caller, body: usize) -> usize {
+        let copies = self.copies.get(kind.signal as usize).copied();
+        let needs = kind.needs(copies.unwrap_or_default(), body, None);
+        // What can not be is told once it is seen to be so.
+        needs.min(caller.budget(&self.budget).most()).max(body)
+    }
+
+    /// Has a request of which `received` bytes have come pay for `soon` bytes in all; where that
+    /// is not free, it waits for `all` that it may come to need, and holds nothing meanwhile.
     pub async fn grow(
         &self,
         admission: &mut Admission,
-        needed: usize,
-        wished: usize,
+        received: usize,
+        (soon, all): (usize, usize),
     ) -> Result<(), Refused> {
-        let paid = admission.reservation.bytes();
         let budget = admission.caller.budget(&self.budget);
-        let allowed = budget.most().saturating_sub(paid);
-        if needed > allowed {
+        let most = budget.most();
+        if received > most {
             return Err(above(budget));
         }
-        let wished = wished.clamp(needed, allowed);
-        if let Ok(more) = budget.try_reserve(wished) {
-            admission.reservation.merge(more);
-            return Ok(());
-        }
-        let Ok(_in_hand) = self.in_hand.try_reserve(needed) else {
-            let refused = overloaded(Refusal::Budget, &[]);
-            return Err(admission.caller.refused(refused));
-        };
-        match timeout_at(admission.caller.deadline, budget.reserve(wished)).await {
-            Ok(Ok(more)) => {
-                admission.reservation.merge(more);
-                Ok(())
-            }
-            Ok(Err(_too_large)) => Err(above(budget)),
-            Err(_elapsed) => {
+        let wished = (soon.clamp(received, most), all.clamp(received, most));
+        let grown = budget.grow(&mut admission.reservation, received, wished);
+        match timeout_at(admission.caller.deadline, grown).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(Unpaid::TooLarge)) => Err(above(budget)),
+            Ok(Err(Unpaid::Spent)) | Err(_) => {
                 let refused = overloaded(Refusal::Budget, &[]);
                 Err(admission.caller.refused(refused))
             }
         }
     }
+}
+
+/// What is paid for a request of so many bytes before anything of it has come.
+pub fn at_first(bytes: usize) -> usize {
+    if bytes > MAX_EXPECTED { SHOWN } else { bytes }
 }
 
 async fn hold(
@@ -332,7 +342,7 @@ async fn hold(
         for gate in gates.iter().filter(|gate| !gate.waits) {
             drop(gate.room.reserve(1).await?);
         }
-        budget.reserve(bytes).await
+        budget.admit(bytes).await
     };
     timeout_at(deadline.max(Instant::now()), room_and_budget).await
 }
@@ -440,19 +450,23 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_large_request_is_let_in_with_a_part_and_held_for_all() {
+    async fn a_large_request_is_let_in_with_a_part_and_waits_for_all() {
         let (intake, _door) = intake(8 << 20);
-        let mut first = admit(&intake, 5 << 20).await.unwrap();
-        assert_eq!(first.reservation.bytes(), MAX_EXPECTED);
-        assert_eq!(intake.grow(&mut first, 1, 5 << 20).await, Ok(()));
-        let _others = [
-            admit(&intake, 5 << 20).await.unwrap(),
-            admit(&intake, 5 << 20).await.unwrap(),
-        ];
-        let mut third = Box::pin(admit(&intake, 5 << 20));
-        assert!(futures_util::poll!(&mut third).is_pending());
+        let all = 5 << 20;
+        let mut first = admit(&intake, all).await.unwrap();
+        assert_eq!(first.reservation.bytes(), SHOWN);
+        assert_eq!(intake.grow(&mut first, SHOWN, (all, all)).await, Ok(()));
+        let mut second = admit(&intake, all).await.unwrap();
+        let mut third = admit(&intake, all).await.unwrap();
+        let mut grown = Box::pin(intake.grow(&mut second, SHOWN, (all, all)));
+        let mut last = Box::pin(intake.grow(&mut third, SHOWN, (all, all)));
+        assert!(futures_util::poll!(&mut grown).is_pending());
+        assert!(futures_util::poll!(&mut last).is_pending());
         drop(first);
-        assert_eq!(third.await.unwrap().reservation.bytes(), 5 << 20);
+        assert_eq!(grown.await, Ok(()));
+        assert!(futures_util::poll!(&mut last).is_pending());
+        drop(second);
+        assert_eq!(last.await, Ok(()));
     }
 
     #[tokio::test(start_paused = true)]
@@ -461,14 +475,15 @@ mod tests {
         let first = admit(&intake, 60_000).await.unwrap();
         let mut second = admit(&intake, 4000).await.unwrap();
         // More than may be unpaid: it is refused, and does not wait.
-        let refused = intake.grow(&mut second, 7000, 56_000).await;
+        let all = (60_000, 60_000);
+        let refused = intake.grow(&mut second, 11_000, all).await;
         assert!(matches!(refused, Err(Refused::Overloaded { .. })));
-        let mut waits = Box::pin(intake.grow(&mut second, 1000, 56_000));
+        let mut waits = Box::pin(intake.grow(&mut second, 5000, all));
         assert!(futures_util::poll!(&mut waits).is_pending());
         drop(first);
         assert_eq!(waits.await, Ok(()));
-        intake.settle_length(&mut second, 50_000);
-        assert_eq!(intake.budget.used(), 50_000);
+        intake.settle_length(&mut second, 50_000, 55_000);
+        assert_eq!(intake.budget.used(), 55_000);
     }
 
     #[tokio::test(start_paused = true)]
@@ -476,9 +491,9 @@ mod tests {
         let (intake, _door) = intake(1000);
         let mut admission = admit(&intake, 400).await.unwrap();
         let too_large = Refused::TooLarge { limit: 750 };
-        let grown = intake.grow(&mut admission, 351, 351).await;
+        let grown = intake.grow(&mut admission, 751, (751, 751)).await;
         assert_eq!(grown, Err(too_large.clone()));
-        assert_eq!(intake.grow(&mut admission, 300, 5000).await, Ok(()));
+        assert_eq!(intake.grow(&mut admission, 700, (5000, 5000)).await, Ok(()));
         assert_eq!(admission.reservation.bytes(), 750);
         assert_eq!(admit(&intake, 751).await.unwrap_err(), too_large);
         assert!(admit(&intake, 250).await.is_ok());

@@ -20,8 +20,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use support::door::{
-    Daemon, Frames, H2, PROTOBUF, Raw, Setup, TRACES, bomb, call_headers, frame, framed, gzip,
-    header, post_head, until, whole,
+    Daemon, Frames, H2, LOGS, PROTOBUF, Raw, Setup, TRACES, bomb, call_headers, frame, framed,
+    gzip, header, post_head, until, whole,
 };
 use support::payloads;
 
@@ -454,4 +454,81 @@ fn p24_nesting_without_end_is_refused_at_its_bound() {
         frames.send(Frames::DATA, Frames::END_STREAM, 1, b"");
         assert!(frames.next_of(Frames::HEADERS).is_some());
     });
+}
+
+/// A valid request of so many bytes or a little more: logs with bodies of a MiB.
+fn large(bytes: usize, format: &str) -> Vec<u8> {
+    let text = "x".repeat(1 << 20);
+    let count = bytes.div_ceil(text.len());
+    if format == PROTOBUF {
+        let record = field(0x12, &field(0x2a, &field(0x0a, text.as_bytes())));
+        return field(0x0a, &field(0x12, &record.repeat(count)));
+    }
+    let record = format!("{{\"body\":{{\"stringValue\":\"{text}\"}}}}");
+    let records = vec![record; count].join(",");
+    format!("{{\"resourceLogs\":[{{\"scopeLogs\":[{{\"logRecords\":[{records}]}}]}}]}}")
+        .into_bytes()
+}
+
+const JSON: &str = "content-type: application/json\r\n";
+
+/// Half of it at most is free while this lasts: a body of which all but the last byte has come.
+fn all_but_the_end(address: SocketAddr, bytes: usize) -> Raw {
+    let body = large(bytes, PROTOBUF);
+    let mut raw = Raw::connect(address);
+    raw.write(post_head("/v1/logs", PROTOBUF, body.len()));
+    raw.write(&body[..body.len() - 1]);
+    raw
+}
+
+#[test]
+fn large_bodies_that_do_not_fit_together_are_all_served_and_small_ones_meanwhile() {
+    let sections = SECTIONS.replace("96MiB", "64MiB");
+    let setup = Setup {
+        sections: &sections,
+        ..Setup::default()
+    };
+    withstands_with(&setup, |scene| {
+        let (grpc, http) = (scene.daemon.grpc, scene.daemon.http);
+        let mut first = all_but_the_end(http, 40 << 20);
+        std::thread::scope(|scope| {
+            let all: Vec<_> = (0..8)
+                .map(|number| scope.spawn(move || send_large([http, grpc], number)))
+                .collect();
+            // They wait for the first one, or for each other.
+            for _ in 0..3 {
+                scene.until_served();
+            }
+            first.stream.write_all(b"x").ok();
+            for sent in all {
+                assert_eq!(sent.join().unwrap(), 200);
+            }
+        });
+    });
+}
+
+/// The code of the answer to a request of 21 MiB, in one of the ways to send it.
+fn send_large([http, grpc]: [SocketAddr; 2], number: usize) -> u16 {
+    let bytes = 21 << 20;
+    if number % 4 == 3 {
+        return call_large(grpc, &large(bytes, PROTOBUF));
+    }
+    let format = [PROTOBUF, JSON][number % 2];
+    Raw::connect(http)
+        .post("/v1/logs", format, &large(bytes, format))
+        .code
+}
+
+/// The same over gRPC, with 200 for success.
+fn call_large(address: SocketAddr, message: &[u8]) -> u16 {
+    let runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = { runtime }.enable_all().build().unwrap();
+    runtime.block_on(async {
+        let headers = [("content-type", "application/grpc"), ("te", "trailers")];
+        let mut client = H2::connect(address).await;
+        let body = whole(framed(0, message));
+        let called = client.send("POST", LOGS, &headers, body).await.unwrap();
+        assert_eq!(called.code(), 0, "{called:?}");
+        200
+    })
 }

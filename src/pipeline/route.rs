@@ -8,14 +8,16 @@ use tokio::time::{Instant, timeout_at};
 
 use super::worker::{self, Prepared};
 use super::{Pipeline, fan_out, faults};
-use crate::budget::{Budget, Reservation};
+use crate::budget::{Budget, Reservation, Unpaid};
 use crate::delivery::config::WhenFull;
 use crate::host::workers::Workers;
 use crate::intake::priority::Priorities;
-use crate::intake::{Accepted, Acknowledge, Gate, Onward, Refused, Request, jittered};
+use crate::intake::{
+    Accepted, Acknowledge, Copies, Gate, Kind, Onward, Refused, Request, jittered,
+};
 use crate::net::compression;
 use crate::otlp::walk::Rules;
-use crate::otlp::{Format, Signal, json};
+use crate::otlp::{Format, Signal};
 use crate::telemetry::ledger::Ledger;
 use crate::telemetry::metrics::Refusal;
 
@@ -86,7 +88,7 @@ impl Route {
             charge.settle(accepted.items + accepted.rejected, accepted.bytes);
         }
         let (bytes, priority) = (prepared.bytes(), prepared.priority);
-        pay(&budget, &mut prepared.reservation, bytes, deadline).await?;
+        pay(&budget, &mut prepared.reservation, (bytes, bytes), deadline).await?;
         let (branches, lost) = faults::strike(prepared.into_branches(), deadline).await?;
         let taken = fan_out::offer(branches, deadline, self.acknowledge).await?;
         self.ledger.receive(signal, accepted.items);
@@ -99,41 +101,44 @@ impl Route {
     }
 
     /// Pays for what a compressed body says that it inflates to, for what JSON likely becomes, and
-    /// for the copies that pipelines with processors will make: here a request can be held, on a worker it can
-    /// only be refused.
+    /// for the copies that pipelines with processors will make: here a request can be held, on a
+    /// worker it can only be refused.
     async fn pay_ahead(&self, budget: &Budget, request: &mut Request) -> Result<(), Refused> {
         let body = request.body.len();
-        let (compressed, plain) = match request.encoding {
-            None => (0, body),
-            Some(encoding) => {
-                let declared = compression::declared_size(encoding, &request.body);
-                (body, declared.unwrap_or(0).min(request.limit))
-            }
+        let declared = |coding| compression::declared_size(coding, &request.body);
+        let kind = Kind {
+            signal: request.signal,
+            format: request.format,
+            encoding: request.encoding,
+            limit: request.limit,
         };
-        let copies = self.copies(request.signal);
-        let total = match request.format {
-            Format::Protobuf => compressed + plain.saturating_mul(copies),
-            Format::Json => {
-                let read = json::expected(plain);
-                compressed + plain + read.saturating_mul(copies.max(1))
-            }
-        };
+        let plain = request.encoding.and_then(declared);
+        let total = kind.needs(self.copies(request.signal), body, plain);
         if total > budget.most() {
             // It may lie, and what it asks for would never be free. The worker will see.
             return Ok(());
         }
         let deadline = request.caller.deadline;
-        pay(budget, &mut request.reservation, total, deadline).await
+        request.reservation.shrink_to(total);
+        pay(budget, &mut request.reservation, (body, total), deadline).await
+    }
+
+    /// How the pipelines hold a request of each signal.
+    pub fn all_copies(&self) -> [Copies; Signal::ALL.len()] {
+        Signal::ALL.map(|signal| self.copies(signal))
     }
 
     /// How many copies of a request's bytes its pipelines hold: one that all share that do not
     /// change it, and one for each that does.
-    fn copies(&self, signal: Signal) -> usize {
+    fn copies(&self, signal: Signal) -> Copies {
         let pipelines = self.pipelines.get(signal as usize);
         let pipelines = pipelines.map_or(&[][..], Vec::as_slice);
         let edit = |pipeline: &&Arc<Pipeline>| !pipeline.processors.is_empty();
         let editing = pipelines.iter().filter(edit).count();
-        editing + usize::from(editing < pipelines.len())
+        Copies {
+            count: editing + usize::from(editing < pipelines.len()),
+            edited: editing > 0,
+        }
     }
 
     async fn prepare(
@@ -162,28 +167,25 @@ impl Route {
     }
 }
 
-/// Waits until `total` bytes are paid for, or `deadline` is reached.
+/// Waits until `total` bytes are paid for, or `deadline` is reached; `held` bytes are there now.
 async fn pay(
     budget: &Budget,
     reservation: &mut Reservation,
-    total: usize,
+    (held, total): (usize, usize),
     deadline: Instant,
 ) -> Result<(), Refused> {
-    let missing = total.saturating_sub(reservation.bytes());
-    if missing == 0 {
+    if reservation.bytes() >= total {
         return Ok(());
     }
     let limit = budget.most();
     if total > limit {
         return Err(Refused::TooLarge { limit });
     }
-    match timeout_at(deadline, budget.reserve(missing)).await {
-        Ok(Ok(more)) => {
-            reservation.merge(more);
-            Ok(())
-        }
-        Ok(Err(_too_large)) => Err(Refused::TooLarge { limit }),
-        Err(_elapsed) => Err(Refused::Overloaded {
+    let grown = budget.grow(reservation, held, (total, total));
+    match timeout_at(deadline, grown).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(Unpaid::TooLarge)) => Err(Refused::TooLarge { limit }),
+        Ok(Err(Unpaid::Spent)) | Err(_) => Err(Refused::Overloaded {
             retry_after: jittered(Duration::from_secs(1)),
             why: Refusal::Budget,
         }),

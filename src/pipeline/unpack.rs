@@ -89,14 +89,7 @@ fn from_json(
 
 /// Pays until `total` bytes are paid for.
 fn pay(budget: &Budget, reservation: &mut Reservation, total: usize) -> bool {
-    let missing = total.saturating_sub(reservation.bytes());
-    match budget.try_reserve(missing) {
-        Ok(more) => {
-            reservation.merge(more);
-            true
-        }
-        Err(_unpaid) => false,
-    }
+    budget.try_grow(reservation, total).is_ok()
 }
 
 fn give_back(reservation: &mut Reservation, bytes: usize) {

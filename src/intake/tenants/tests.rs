@@ -238,15 +238,22 @@ async fn a_tenant_takes_its_share_of_the_budget_and_leaves_the_rest_to_others() 
 async fn a_request_that_turns_out_larger_is_paid_by_its_tenant() {
     let street = Street::new(&each(LimitsConfig::default()));
     let mut first = street.admit("a", 1000).await.unwrap();
-    street.intake.grow(&mut first, 3000, 3000).await.unwrap();
+    street
+        .intake
+        .grow(&mut first, 1000, (4000, 4000))
+        .await
+        .unwrap();
     let mut second = street.admit("a", 1000).await.unwrap();
-    let grown = street.intake.grow(&mut second, 1000, 1000).await;
+    let grown = street.intake.grow(&mut second, 1000, (2000, 2000)).await;
     assert!(
         matches!(grown, Err(Refused::Overloaded { .. })),
         "{grown:?}"
     );
     let mut other = street.admit("b", 1000).await.unwrap();
-    assert_eq!(street.intake.grow(&mut other, 1000, 1000).await, Ok(()));
+    assert_eq!(
+        street.intake.grow(&mut other, 1000, (2000, 2000)).await,
+        Ok(())
+    );
     drop((first, second, other));
     assert_eq!(street.intake.budget.used(), 0);
 }

@@ -86,11 +86,8 @@ impl Gate {
         signal: Signal,
         place: Place<'_>,
     ) -> Result<(), Fate> {
-        let missing = bytes.saturating_sub(admission.reservation.bytes());
-        if missing == 0 {
-            return Ok(());
-        }
-        let grown = self.intake.grow(admission, missing, missing).await;
+        let read = admission.reservation.bytes().min(bytes);
+        let grown = self.intake.grow(admission, read, (bytes, bytes)).await;
         grown.map_err(|refused| self.refused(signal, refused, place))
     }
 
@@ -103,7 +100,7 @@ impl Gate {
         place: Place<'_>,
     ) -> Fate {
         let wire = body.len();
-        self.intake.settle_length(&mut admission, wire);
+        self.intake.settle_length(&mut admission, wire, wire);
         let request = Request {
             signal,
             encoding: packed(self.format, &body),

@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
 
 use super::refusal::Failed;
-use crate::intake::{Admission, Intake, Refused};
+use crate::intake::{Admission, Intake, Kind, MAX_EXPECTED, Refused, SHOWN, at_first};
 use crate::telemetry::metrics::Fault;
 
 /// A chunk of at least this many bytes that is the whole body is kept as it is. Smaller ones
@@ -162,7 +162,9 @@ impl<'a> Reading<'a> {
         let due = a_second.max(length / seconds) as f64;
         let held = Duration::from_millis(self.held.load(Ordering::Relaxed));
         let time = now.duration_since(self.began).saturating_sub(held);
-        !self.holds.load(Ordering::Relaxed) && (received as f64) < time.as_secs_f64() * due
+        !self.holds.load(Ordering::Relaxed)
+            && time >= LOOK_EVERY
+            && (received as f64) < time.as_secs_f64() * due
     }
 }
 
@@ -172,16 +174,9 @@ pub(super) struct Room<'a> {
     pub(super) admission: &'a mut Admission,
     /// How long it is, where that is declared.
     pub(super) length: Option<usize>,
-    /// How long it may be, where that is not.
-    pub(super) limit: usize,
+    /// What it is, and how long it may be.
+    pub(super) kind: Kind,
 }
-
-/// Beyond what it was let in with, a body of declared length pays for so many times what has come:
-/// whoever is to hold much must have sent something.
-const AHEAD: usize = 32;
-
-/// What a body of undeclared length is paid for at a time, in bytes.
-const STEP: usize = 64 << 10;
 
 impl Room<'_> {
     /// Reads all of a body whose first bytes have come. The result has exactly the declared
@@ -194,9 +189,12 @@ impl Room<'_> {
     ) -> Result<Bytes, Failed> {
         if let Some(length) = self.length {
             reading.announced(length);
-            if self.admission.reservation.bytes() > length {
-                self.admission.reservation.shrink_to(length);
+            let most = self.admission.caller.budget(&self.intake.budget).most();
+            if length > most {
+                return Err(Refused::TooLarge { limit: most }.into());
             }
+            let needs = at_first(self.needs(length));
+            self.admission.reservation.shrink_to(needs);
         }
         let mut joined = Vec::new();
         let mut next = Some(first);
@@ -205,7 +203,7 @@ impl Room<'_> {
                 self.pay(joined.len() + chunk.len(), reading).await?;
                 if joined.is_empty() && self.is_whole(&chunk) {
                     at_end(body, reading).await?;
-                    self.intake.settle_length(self.admission, chunk.len());
+                    self.settle(chunk.len());
                     return Ok(chunk);
                 }
                 // What is allocated is what is paid for.
@@ -221,7 +219,7 @@ impl Room<'_> {
             return Err(ReadError::Short.into());
         }
         joined.shrink_to_fit();
-        self.intake.settle_length(self.admission, joined.len());
+        self.settle(joined.len());
         Ok(joined.into())
     }
 
@@ -230,24 +228,39 @@ impl Room<'_> {
         self.length == Some(chunk.len()) && chunk.len() >= KEEP_BYTES
     }
 
-    /// Pays for `total` bytes that have come, and for some that will.
+    fn needs(&self, body: usize) -> usize {
+        self.intake.needs(self.kind, &self.admission.caller, body)
+    }
+
+    /// All of it has come.
+    fn settle(&mut self, bytes: usize) {
+        let needs = self.needs(bytes);
+        self.intake.settle_length(self.admission, bytes, needs);
+    }
+
+    /// Pays for `total` bytes that have come, and for those that will: for all of them, where it
+    /// can be told how many these are, so that nobody waits for more who holds much.
     async fn pay(&mut self, total: usize, reading: &Reading<'_>) -> Result<(), Failed> {
         if self.length.is_some_and(|length| total > length) {
             return Err(ReadError::Long.into());
         }
-        if total > self.limit {
-            let limit = self.limit;
+        let limit = self.kind.limit;
+        if total > limit {
             return Err(Refused::TooLarge { limit }.into());
         }
         let paid = self.admission.reservation.bytes();
         if total <= paid {
             return Ok(());
         }
-        let soon = match self.length {
-            Some(length) => length.min(total.saturating_mul(AHEAD)),
-            None => total.max(paid + STEP.max(paid / 2)),
+        let wished = match self.length.map(|length| self.needs(length)) {
+            Some(needs) => (needs, needs),
+            None => {
+                let soon = total.max(paid + SHOWN.max(paid / 2));
+                let large = soon > MAX_EXPECTED;
+                (soon, if large { self.needs(limit) } else { soon })
+            }
         };
-        let grown = self.intake.grow(self.admission, total - paid, soon - paid);
+        let grown = self.intake.grow(self.admission, total, wished);
         Ok(reading.not_counting(grown).await?)
     }
 }

@@ -37,7 +37,7 @@ const MAX_HEADERS: u32 = 16 << 10;
 const MAX_RESETS: (usize, usize) = (128, 1024);
 
 /// Flow-control windows are memory that a client can fill before anybody reads: they are paid
-/// for out of the budget, and all of them together take no more than a quarter of it.
+/// for out of the budget, and all of them together take no more than three sixteenths of it.
 #[derive(Clone)]
 pub(super) struct Windows {
     budget: Budget,
@@ -54,7 +54,7 @@ impl Windows {
     pub(super) fn new(budget: &Budget) -> Self {
         Self {
             budget: budget.clone(),
-            share: Budget::new(budget.limit() / 4),
+            share: budget.for_windows(),
         }
     }
 

@@ -17,7 +17,7 @@ use super::health::Health;
 use super::packed::takes_gzip;
 use super::refusal::Failed;
 use crate::auth::Identity;
-use crate::intake::{self, Accepted, Caller, Intake, Refused};
+use crate::intake::{self, Accepted, Caller, Intake, Kind, Refused};
 use crate::net::compression::{self, Coding, InflateError};
 use crate::net::peer::Peer;
 use crate::net::serve::Traffic;
@@ -136,18 +136,25 @@ impl Grpc {
         if length > self.limit {
             return Err(Refused::TooLarge { limit: self.limit }.into());
         }
+        let encoding = prefix.encoding(encoding)?;
+        let kind = Kind {
+            signal,
+            format: Format::Protobuf,
+            encoding,
+            limit: self.limit,
+        };
         let mut room = Room {
             intake: &self.intake,
             admission: &mut admission,
             length: Some(length),
-            limit: self.limit,
+            kind,
         };
         let read = room.read(first, &mut body, &reading);
         let read = reading.in_time(read).await??;
         Ok(intake::Request {
             signal,
             body: read,
-            encoding: prefix.encoding(encoding)?,
+            encoding,
             format: Format::Protobuf,
             limit: self.limit,
             reservation: admission.reservation,

@@ -18,7 +18,7 @@ use super::guard::Guard;
 use super::packed;
 use super::refusal::Failed;
 use crate::auth::Identity;
-use crate::intake::{self, Accepted, Caller, Intake, Refused};
+use crate::intake::{self, Accepted, Caller, Intake, Kind, Refused};
 use crate::net::compression::{self, Coding, Unsupported};
 use crate::net::peer::Peer;
 use crate::net::serve::{Traffic, TwoLengths};
@@ -132,14 +132,23 @@ impl Http {
         if length.is_some_and(|length| length > self.limit) {
             return Err(Refused::TooLarge { limit: self.limit }.into());
         }
-        let expected = length.unwrap_or_else(|| self.intake.expected());
+        let kind = Kind {
+            signal,
+            format,
+            encoding,
+            limit: self.limit,
+        };
+        let expected = match length {
+            Some(length) => self.intake.needs(kind, &caller, length),
+            None => self.intake.expected(),
+        };
         let mut admission = self.intake.admit(signal, expected, caller).await?;
         let reading = reading.begin();
         let mut room = Room {
             intake: &self.intake,
             admission: &mut admission,
             length,
-            limit: self.limit,
+            kind,
         };
         let read = room.read(Bytes::new(), body, &reading);
         let read = reading.in_time(read).await??;
