@@ -47,17 +47,18 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 struct Leftovers {
     slack: u64,
-    /// What stayed, the last time; it will stay again.
+    /// What stayed that nobody had paid for, the last time; it will stay again.
     left: u64,
 }
 
 impl Leftovers {
     /// By what is resident and not of a file, and what of it is paid for.
     fn are_due(&mut self, resident: u64, used: u64) -> bool {
-        self.left = self.left.min(resident);
+        let unpaid = resident.saturating_sub(used);
+        self.left = self.left.min(unpaid);
         // What is used is scattered, too.
-        let expected = used + used / 2 + self.slack + OWN;
-        resident > expected.max(self.left + WORTH)
+        let expected = used / 2 + self.slack + OWN;
+        unpaid > expected.max(self.left + WORTH)
     }
 }
 
@@ -69,7 +70,7 @@ pub async fn give_back(slack: u64, used: impl Fn() -> u64 + Send) {
         if leftovers.are_due(process::anonymous(Path::new("/")), used()) {
             // It stops who allocates, but none of the threads that serve by itself.
             tokio::task::spawn_blocking(trim).await.ok();
-            leftovers.left = process::anonymous(Path::new("/"));
+            leftovers.left = process::anonymous(Path::new("/")).saturating_sub(used());
         }
     }
 }
@@ -126,6 +127,10 @@ mod tests {
         };
         assert!(!leftovers.are_due(108 * MIB, 0));
         assert!(leftovers.are_due(109 * MIB, 0));
+        // What was used when it stayed, and is not any more, is looked at again.
+        leftovers.left = 30 * MIB;
+        assert!(!leftovers.are_due(70 * MIB, 40 * MIB));
+        assert!(leftovers.are_due(70 * MIB, 0));
         // Once it is gone, it is not what stays any more.
         assert!(!leftovers.are_due(10 * MIB, 0));
         assert!(leftovers.are_due(50 * MIB, 0));

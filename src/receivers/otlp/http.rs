@@ -17,7 +17,7 @@ use super::cors::Cors;
 use super::guard::Guard;
 use super::packed;
 use super::refusal::Failed;
-use super::streams::Streams;
+use super::streams::{Streams, is_large};
 use crate::auth::Identity;
 use crate::intake::{self, Accepted, Caller, Intake, Refused};
 use crate::net::compression::{self, Coding, Unsupported};
@@ -210,17 +210,10 @@ const NEEDED: [HeaderName; 4] = [
     header::ORIGIN,
 ];
 
-/// Heads of up to so many bytes are kept as they are while the body is read.
-const SMALL_HEAD: usize = 2 << 10;
-
 /// Lets go of a large head, and of the connection's read buffers, which it is a part of: the body
 /// may be long in coming.
 fn slim(head: &mut request::Parts) {
-    let headers = head.headers.iter();
-    let bytes: usize = headers
-        .map(|(name, value)| name.as_str().len() + value.len())
-        .sum();
-    if bytes <= SMALL_HEAD {
+    if !is_large(&head.headers) {
         return;
     }
     let mut kept = HeaderMap::new();

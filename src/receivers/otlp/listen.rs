@@ -17,7 +17,7 @@ use super::grpc::Grpc;
 use super::guard::Guard;
 use super::health::Health;
 use super::http::Http;
-use super::streams::Streams;
+use super::streams::{Streams, is_large};
 use super::{GrpcConfig, HttpConfig, OtlpConfig};
 use crate::auth::Authenticator;
 use crate::intake::Intake;
@@ -223,13 +223,13 @@ async fn serve_grpc(
         http2(&mut builder, &window, streams, &config.keepalive);
         let held = Arc::new((service.metrics.connection(), window));
         let grpc = Arc::clone(&service);
-        let service = service_fn(move |request| {
+        let service = service_fn(move |request: Request<Incoming>| {
             // As long as the connection lives, its window is paid for.
             let _held = &held;
             let from = (peer.clone(), Arc::clone(&traffic));
-            let stream = grpc.streams.open();
+            let (stream, large) = (grpc.streams.open(), is_large(request.headers()));
             let answer = Arc::clone(&grpc).serve(request, from);
-            traffic.during(stream.during(answer))
+            traffic.during(stream.during(large, answer))
         });
         (builder, service)
     })
@@ -251,12 +251,12 @@ async fn serve_http(
         http1(&mut builder, &window, config.read_header_timeout);
         let held = Arc::new((service.metrics.connection(), window));
         let http = Arc::clone(&service);
-        let service = service_fn(move |request| {
+        let service = service_fn(move |request: Request<Incoming>| {
             let _held = &held;
             let from = (peer.clone(), Arc::clone(&traffic));
-            let stream = http.streams.open();
+            let (stream, large) = (http.streams.open(), is_large(request.headers()));
             let answer = Arc::clone(&http).serve(request, from);
-            traffic.during(stream.during(answer))
+            traffic.during(stream.during(large, answer))
         });
         (builder, service)
     })
@@ -288,8 +288,8 @@ async fn serve_both(
             let _held = &held;
             let (grpc, http) = (Arc::clone(&grpc), Arc::clone(&http));
             let from = (peer.clone(), Arc::clone(&traffic));
-            let stream = grpc.streams.open();
-            traffic.during(stream.during(async move {
+            let (stream, large) = (grpc.streams.open(), is_large(request.headers()));
+            traffic.during(stream.during(large, async move {
                 match is_grpc(&request) {
                     true => grpc.serve(request, from).await.map(|a| a.map(Either::Left)),
                     false => http

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::FutureExt;
+use futures_util::future::{Either, ready};
+use http::HeaderMap;
 
 use crate::budget::{Budget, Reservation};
 
@@ -54,13 +56,42 @@ impl Streams {
 }
 
 impl Stream {
-    /// The same answer, with which this ends. An async block would have room for it twice.
-    pub(super) fn during<F: Future>(self, answer: F) -> impl Future<Output = F::Output> {
-        answer.map(move |answer| {
+    /// The same answer, with which this ends. Where the head is large the answer begins at once,
+    /// and so lets go of it before others come: otherwise those of all connections might be
+    /// held until the tasks of their streams have their turn.
+    pub(super) fn during<F: Future>(
+        self,
+        head_is_large: bool,
+        answer: F,
+    ) -> impl Future<Output = F::Output> {
+        // An async block would have room for the answer twice.
+        let mut answer = Box::pin(answer.map(move |answer| {
             drop(self);
             answer
-        })
+        }));
+        let given = match head_is_large {
+            // Whoever polls it next is woken for it.
+            true => answer.as_mut().now_or_never(),
+            false => None,
+        };
+        match given {
+            Some(given) => Either::Left(ready(given)),
+            None => Either::Right(answer),
+        }
     }
+}
+
+/// Heads of up to so many bytes are kept as they are while the body is read.
+const SMALL_HEAD: usize = 2 << 10;
+
+/// Whether headers are worth letting go of, with the connection's read buffers, which they are a
+/// part of.
+pub(super) fn is_large(headers: &HeaderMap) -> bool {
+    let lines = headers.iter();
+    let bytes: usize = lines
+        .map(|(name, value)| name.as_str().len() + value.len())
+        .sum();
+    bytes > SMALL_HEAD
 }
 
 impl Drop for Stream {
