@@ -58,7 +58,10 @@ impl Leftovers {
         self.left = self.left.min(unpaid);
         // What is used is scattered, too.
         let expected = used / 2 + self.slack + OWN;
-        unpaid > expected.max(self.left + WORTH)
+        let due = unpaid > expected.max(self.left + WORTH);
+        // It may have stayed for what was just about to end: after a while it is tried again.
+        self.left -= self.left / 16;
+        due
     }
 }
 
