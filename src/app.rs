@@ -21,6 +21,7 @@ use crate::delivery::config::QueueKind;
 use crate::delivery::dead_letters::DeadLetters;
 use crate::delivery::lane::Lane;
 use crate::delivery::sender::Sender;
+use crate::host::allocator;
 use crate::host::cpu::{self, CpuAllowance};
 use crate::host::workers::Workers;
 use crate::intake::priority::Priorities;
@@ -164,6 +165,10 @@ impl App {
         of: &Allowances,
         faults: Vec<Arc<Fault>>,
     ) {
+        let budget = self.budget.clone();
+        let slack = allocator::slack(budget.limit());
+        let give_back = allocator::give_back(slack, move || budget.used());
+        self.background.push(tokio::spawn(give_back));
         let (allowance, cpu) = watch::channel(of.cpu.clone());
         if of.follow_cpu {
             let follow = cpu::follow(PathBuf::from("/"), FOLLOW_EVERY, allowance);

@@ -56,7 +56,7 @@ fn carry_out(
     logging::install(&config.log).map_err(|error| error.to_string())?;
     let sockets = given.unwrap_or_else(Sockets::from_service_manager);
     let allowances = allowances(config);
-    allocator::keep((allowances.budget / 4).clamp(1 << 20, 32 << 20));
+    allocator::keep(allocator::slack(allowances.budget));
     let runtime = runtime(allowances.cpu.threads).map_err(|error| error.to_string())?;
     runtime.block_on(live(config, &allowances, predecessor, sockets))
 }

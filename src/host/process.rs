@@ -39,6 +39,14 @@ pub fn read(root: &Path) -> ProcessUsage {
     }
 }
 
+/// Resident memory that is of no file, in bytes; 0 if it could not be read.
+pub fn anonymous(root: &Path) -> u64 {
+    let status = fs::read_to_string(root.join("proc/self/status")).unwrap_or_default();
+    number_after(&status, "RssAnon:")
+        .unwrap_or(0)
+        .saturating_mul(1024)
+}
+
 fn number_after(status: &str, name: &str) -> Option<u64> {
     let rest = status.lines().find_map(|line| line.strip_prefix(name))?;
     rest.split_whitespace().next()?.parse().ok()

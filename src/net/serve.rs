@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use futures_util::TryFutureExt;
 use http::header::CONNECTION;
 use http::{HeaderValue, Request, Response, Version};
 use http_body::Body;
@@ -22,17 +23,19 @@ use super::peer::Peer;
 use super::stream::Stream;
 use crate::shutdown::Drain;
 
+mod departures;
 mod places;
 mod traffic;
 
-use places::Places;
+use places::{Places, Seat};
 pub use traffic::Traffic;
 
 /// The bounds of a listener.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// The most connections at once. When as many are open, those without a request under way
-    /// are asked to go; while none is, further ones wait in the listener's backlog.
+    /// The most connections at once. When as many are open, one without a request under way is
+    /// asked to go for each that comes; while none is, further ones wait in the listener's
+    /// backlog.
     pub max_connections: usize,
     /// The age at which a connection is asked to go; zero is never.
     pub max_age: Duration,
@@ -83,15 +86,10 @@ where
         };
         let stay = Stay {
             limits: limits.clone(),
-            traffic: Traffic::new(&places.crowded),
-            places: Arc::clone(&places),
+            seat: places.seat(place),
             drain: drain.clone(),
         };
-        let open = Arc::clone(&open);
-        tokio::spawn(async move {
-            receive(accepted, open, stay).await;
-            drop(place);
-        });
+        tokio::spawn(receive(accepted, Arc::clone(&open), stay));
     }
 }
 
@@ -107,7 +105,7 @@ where
     let (front, address) = (accepted.front(), accepted.address());
     let given_up = async {
         tokio::select! {
-            () = stay.places.asked_of_stranger() => {}
+            () = stay.seat.traffic.asked() => {}
             _ = stay.drain.begun() => tokio::select! {
                 () = sleep(LAST_CHANCE) => {}
                 () = stay.drain.over() => {}
@@ -121,11 +119,10 @@ where
     let Some((stream, peer)) = greeted else {
         return;
     };
-    let (builder, service) = open(peer, Arc::clone(&stay.traffic));
+    let traffic = &stay.seat.traffic;
+    let (builder, service) = open(peer, Arc::clone(traffic));
     let only_http2 = !builder.is_http1_available();
-    stay.traffic
-        .multiplexed
-        .store(only_http2, Ordering::Relaxed);
+    traffic.multiplexed.store(only_http2, Ordering::Relaxed);
     if let Err(error) = converse(stream, builder, service, stay).await {
         let error = error.as_ref();
         tracing::debug!(%error, "connection ended");
@@ -136,9 +133,18 @@ where
 /// What a connection's stay depends on.
 struct Stay {
     limits: Limits,
-    traffic: Arc<Traffic>,
-    places: Arc<Places>,
+    seat: Seat,
     drain: Drain,
+}
+
+/// How a connection takes leave.
+struct Leave {
+    /// How long it has to finish what it began; until the deadline of the stop, if not said.
+    grace: Option<Duration>,
+    /// How long it may be without a request under way meanwhile.
+    rest: Duration,
+    /// It may say one thing more, over HTTP/1.1.
+    speaks_again: bool,
 }
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -157,10 +163,10 @@ where
 {
     let Stay {
         limits,
-        traffic,
-        places,
+        mut seat,
         mut drain,
     } = stay;
+    let traffic = Arc::clone(&seat.traffic);
     let (stream, contradiction) = Corked::watched(stream);
     let service = closing_when_asked(service, &traffic, contradiction);
     let connection = builder.serve_connection(stream, service);
@@ -172,16 +178,27 @@ where
             None => std::future::pending().await,
         }
     };
-    let (leaves_by, in_a_hurry) = tokio::select! {
-        ended = connection.as_mut() => return ended,
-        () = old_age => (Some(limits.grace), false),
-        () = traffic.silence(limits.patience) => (Some(limits.grace), true),
-        () = traffic.idle_for(limits.max_idle) => (Some(limits.grace), false),
-        () = places.asked_for(&traffic) => (Some(limits.grace), true),
-        _ = drain.begun() => (None, false),
+    let gently = Leave {
+        grace: Some(limits.grace),
+        rest: LONG_GRACE,
+        speaks_again: true,
     };
-    let rest = if in_a_hurry { SHORT_GRACE } else { LONG_GRACE };
-    if !in_a_hurry {
+    let leave = tokio::select! {
+        ended = connection.as_mut() => return ended,
+        () = old_age => gently,
+        () = traffic.silence(limits.patience) => Leave { rest: SHORT_GRACE, speaks_again: false, ..gently },
+        () = traffic.idle_for(limits.max_idle) => gently,
+        () = traffic.asked() => {
+            let is_stranger = traffic.last_heard().is_none() && traffic.is_idle();
+            // Others wait, and it has nothing to finish.
+            if !seat.stand_up() && is_stranger {
+                return Ok(());
+            }
+            Leave { rest: SHORT_GRACE, speaks_again: !is_stranger, ..gently }
+        }
+        _ = drain.begun() => Leave { grace: None, ..gently },
+    };
+    if leave.speaks_again {
         tokio::select! {
             ended = connection.as_mut() => return ended,
             () = traffic.last_request() => {}
@@ -190,7 +207,7 @@ where
     }
     connection.as_mut().graceful_shutdown();
     let grace = async {
-        match leaves_by {
+        match leave.grace {
             Some(grace) => sleep(grace).await,
             None => std::future::pending().await,
         }
@@ -200,7 +217,7 @@ where
         biased;
         ended = connection.as_mut() => return ended,
         // One with nothing to finish does not hear us, or does not want to.
-        () = traffic.rest(rest) => {}
+        () = traffic.rest(leave.rest) => {}
         () = grace => {}
         () = drain.over() => {}
     }
@@ -235,15 +252,14 @@ where
         if closes.is_none() {
             traffic.multiplexed.store(true, Ordering::Relaxed);
         }
-        let answer = service.call(request);
-        async move {
-            let mut answer = answer.await?;
+        // An async block would have room for the answer's future twice.
+        service.call(request).map_ok(move |mut answer| {
             let leaves = closes.is_some_and(|traffic| traffic.leaving.load(Ordering::Relaxed));
             if leaves || contradicts {
                 let close = HeaderValue::from_static("close");
                 answer.headers_mut().insert(CONNECTION, close);
             }
-            Ok(answer)
-        }
+            answer
+        })
     })
 }

@@ -1,17 +1,23 @@
 //! What goes on on one connection, as far as its end depends on it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::sync::Notify;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::LAST_CHANCE;
 
 /// What goes on on one connection.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Traffic {
+    came: Instant,
+    /// When a request was last read to its end: so many milliseconds after it came, and one.
+    heard: AtomicU64,
+    /// Told when its place is asked for.
+    asked: Notify,
     under_way: AtomicUsize,
     /// Whether a request has ever come.
     spoke: AtomicBool,
@@ -34,9 +40,39 @@ impl Traffic {
     /// What goes on on a connection that came just now.
     pub(super) fn new(crowded: &Arc<AtomicBool>) -> Arc<Self> {
         Arc::new(Self {
+            came: Instant::now(),
+            heard: AtomicU64::new(0),
+            asked: Notify::new(),
+            under_way: AtomicUsize::new(0),
+            spoke: AtomicBool::new(false),
+            multiplexed: AtomicBool::new(false),
+            leaving: AtomicBool::new(false),
+            spoke_again: Notify::new(),
+            requests: AtomicUsize::new(0),
             crowded: Arc::clone(crowded),
-            ..Self::default()
         })
+    }
+
+    /// A request was read to its end: whoever sent it is no stranger.
+    pub fn heard(&self) {
+        let after = u64::try_from(self.came.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.heard.store(after.saturating_add(1), Ordering::Relaxed);
+    }
+
+    /// When a request was last read to its end.
+    pub(super) fn last_heard(&self) -> Option<Instant> {
+        let after = self.heard.load(Ordering::Relaxed).checked_sub(1)?;
+        Some(self.came + Duration::from_millis(after))
+    }
+
+    /// Asks for its place.
+    pub(super) fn ask(&self) {
+        self.asked.notify_one();
+    }
+
+    /// Waits until its place is asked for.
+    pub(super) async fn asked(&self) {
+        self.asked.notified().await;
     }
 
     /// Whether somebody waits for a connection's place, so that who is slow had better go.
@@ -57,11 +93,11 @@ impl Traffic {
             self.spoke_again.notify_one();
         }
         let under_way = UnderWay(Arc::clone(self));
-        async move {
-            let answer = answer.await;
+        // An async block would have room for the answer twice, in each stream that is open.
+        answer.map(move |answer| {
             drop(under_way);
             answer
-        }
+        })
     }
 
     fn spoke(&self) -> bool {

@@ -6,8 +6,8 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 
 use super::KeepaliveConfig;
+use super::streams::STREAM;
 use crate::budget::{Budget, Reservation};
-use crate::intake::LEAST;
 use crate::net::serve::Limits;
 
 /// The largest frame that a client may send. Large frames are most of what makes a pass-through
@@ -21,9 +21,10 @@ const STREAM_WINDOW: u32 = MAX_FRAME + (64 << 10);
 /// HTTP/2's own initial window, which cannot be made smaller.
 const WINDOW: (usize, usize) = (4 << 20, 64 << 10);
 
-/// What is paid for a stream that says nothing comes to no more than its connection's window, so
-/// that silence alone never fills the budget; but so many streams a connection may have.
-const LEAST_STREAMS: u32 = 16;
+/// What the streams of a connection cost comes to no more than its window, so that silence alone
+/// never fills the budget; but so many streams a connection may have. Where there are as many
+/// connections as there can be, that is what bounds their streams.
+const LEAST_STREAMS: u32 = 8;
 
 /// The largest read buffer of an HTTP/1.1 connection, its headers included: it is what the
 /// connection may send before anybody reads it, and no larger than its window is.
@@ -110,7 +111,7 @@ pub(super) fn http2(
 ) {
     let time = keepalive.time;
     let window = u32::try_from(window.bytes).unwrap_or(u32::MAX);
-    let affordable = window / u32::try_from(LEAST).unwrap_or(u32::MAX);
+    let affordable = window / u32::try_from(STREAM).unwrap_or(u32::MAX);
     let streams = streams.min(affordable.max(LEAST_STREAMS));
     builder
         .http2()

@@ -16,6 +16,7 @@ use super::guard::Guard;
 use super::health::Health;
 use super::packed::takes_gzip;
 use super::refusal::Failed;
+use super::streams::Streams;
 use crate::auth::Identity;
 use crate::intake::{self, Accepted, Caller, Intake, Kind, Refused};
 use crate::net::compression::{self, Coding, InflateError};
@@ -31,6 +32,8 @@ pub(super) struct Grpc {
     pub(super) intake: Intake,
     /// Who is let in.
     pub(super) guard: Guard,
+    /// What is under way.
+    pub(super) streams: Streams,
     /// The largest message, uncompressed, in bytes.
     pub(super) limit: usize,
     /// What is counted.
@@ -109,10 +112,13 @@ impl Grpc {
         let headers = request.headers();
         let caller = self.intake.caller(headers, identity.as_ref(), patience);
         let budget = caller.budget(&self.intake.budget).clone();
-        let wanted = || traffic.is_crowded() || self.intake.is_waited_for(&budget);
+        let wanted = || {
+            traffic.is_crowded() || self.streams.is_crowded() || self.intake.is_waited_for(&budget)
+        };
         let reading = Reading::new(READ_TIMEOUT, gives_up, &wanted);
         let body = (request.into_body(), reading);
         let request = self.read(signal, body, encoding, caller).await?;
+        traffic.heard();
         let wire = request.body.len();
         let accepted = self.intake.submit(request).await?;
         self.metrics.body(wire, accepted.bytes);

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{self, HeaderMap};
-use http::{HeaderValue, Method, Request, Response, Version, request};
+use http::header::{self, HeaderMap, HeaderName};
+use http::{HeaderValue, Method, Request, Response, Uri, Version, request};
 use http_body::Body;
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -17,6 +17,7 @@ use super::cors::Cors;
 use super::guard::Guard;
 use super::packed;
 use super::refusal::Failed;
+use super::streams::{Streams, is_large};
 use crate::auth::Identity;
 use crate::intake::{self, Accepted, Caller, Intake, Kind, Refused};
 use crate::net::compression::{self, Coding, Unsupported};
@@ -33,6 +34,8 @@ pub(super) struct Http {
     pub(super) intake: Intake,
     /// Who is let in.
     pub(super) guard: Guard,
+    /// What is under way.
+    pub(super) streams: Streams,
     /// The largest body, as it comes and uncompressed, in bytes.
     pub(super) limit: usize,
     /// The longest that a client may take to send its body, once it is let in.
@@ -59,7 +62,7 @@ impl Http {
         (peer, traffic): (Peer, Arc<Traffic>),
     ) -> Result<Response<Full<Bytes>>, Infallible> {
         let began = Instant::now();
-        let (head, mut body) = request.into_parts();
+        let (mut head, mut body) = request.into_parts();
         // Browsers show nothing when they ask whether they may.
         if let Some(preflight) = self.cors.as_ref().and_then(|cors| cors.preflight(&head)) {
             return Ok(preflight);
@@ -70,7 +73,8 @@ impl Http {
         let outcome = match self.guard.pass(&head.headers, &peer).await {
             Ok(identity) => {
                 let sending = (&mut body, &*traffic);
-                self.take((signal, format), &head, sending, identity).await
+                self.take((signal, format), &mut head, sending, identity)
+                    .await
             }
             Err(denied) => Err(denied),
         };
@@ -103,17 +107,21 @@ impl Http {
     async fn take(
         &self,
         kind: (Option<Signal>, Option<Format>),
-        head: &request::Parts,
+        head: &mut request::Parts,
         (body, traffic): (&mut Incoming, &Traffic),
         identity: Option<Identity>,
     ) -> Result<(Signal, Format, Accepted), Failed> {
         let (signal, format, encoding) = look(kind, head)?;
         let caller = self.intake.caller(&head.headers, identity.as_ref(), None);
+        slim(head);
         let budget = caller.budget(&self.intake.budget).clone();
-        let wanted = || traffic.is_crowded() || self.intake.is_waited_for(&budget);
+        let wanted = || {
+            traffic.is_crowded() || self.streams.is_crowded() || self.intake.is_waited_for(&budget)
+        };
         let reading = Reading::new(self.read_timeout, None, &wanted);
         let read = self.read(signal, (body, reading), (format, encoding), caller);
         let request = read.await?;
+        traffic.heard();
         let wire = request.body.len();
         let accepted = self.intake.submit(request).await?;
         self.metrics.body(wire, accepted.bytes);
@@ -221,6 +229,31 @@ fn misframed(head: &request::Parts) -> Option<&'static str> {
         (Some(one), None) if is_chunked(one) => None,
         _ => Some("the only Transfer-Encoding that is served is chunked, once"),
     }
+}
+
+/// The headers that are looked at once the body is read, or refused.
+const NEEDED: [HeaderName; 4] = [
+    header::CONTENT_TYPE,
+    header::ACCEPT_ENCODING,
+    header::EXPECT,
+    header::ORIGIN,
+];
+
+/// Lets go of a large head, and of the connection's read buffers, which it is a part of: the body
+/// may be long in coming.
+fn slim(head: &mut request::Parts) {
+    if !is_large(&head.headers) {
+        return;
+    }
+    let mut kept = HeaderMap::new();
+    for name in NEEDED {
+        let copy = |value: &HeaderValue| HeaderValue::from_bytes(value.as_bytes()).ok();
+        for copy in head.headers.get_all(&name).iter().filter_map(copy) {
+            kept.append(name.clone(), copy);
+        }
+    }
+    head.headers = kept;
+    head.uri = Uri::default();
 }
 
 /// The content coding. One that stands in several lines, or is no text, is a list of them or

@@ -17,6 +17,7 @@ use super::grpc::Grpc;
 use super::guard::Guard;
 use super::health::Health;
 use super::http::Http;
+use super::streams::{Streams, is_large};
 use super::{GrpcConfig, HttpConfig, OtlpConfig};
 use crate::auth::Authenticator;
 use crate::intake::Intake;
@@ -115,6 +116,7 @@ impl Listeners {
     /// Serves them until the drain begins and their connections are done.
     pub async fn serve(self, intake: Intake, ready: Ready, drain: Drain) {
         let windows = Windows::new(&intake.budget);
+        let streams = Streams::new(&intake.budget);
         let guard = self.guard;
         let grpc = self.grpc.map(|(listener, config, metrics)| {
             let limit = config.max_recv_msg_size.as_usize();
@@ -122,6 +124,7 @@ impl Listeners {
             let grpc = Grpc {
                 intake,
                 guard: guard.clone(),
+                streams: streams.clone(),
                 limit,
                 metrics,
                 health: Health::new(ready, drain.clone()),
@@ -132,6 +135,7 @@ impl Listeners {
             let http = Http {
                 intake,
                 guard,
+                streams,
                 limit: config.max_request_body_size.as_usize(),
                 read_timeout: config.read_timeout,
                 cors: config.cors.as_ref().map(Cors::new),
@@ -219,11 +223,13 @@ async fn serve_grpc(
         http2(&mut builder, &window, streams, &config.keepalive);
         let held = Arc::new((service.metrics.connection(), window));
         let grpc = Arc::clone(&service);
-        let service = service_fn(move |request| {
+        let service = service_fn(move |request: Request<Incoming>| {
             // As long as the connection lives, its window is paid for.
             let _held = &held;
             let from = (peer.clone(), Arc::clone(&traffic));
-            traffic.during(Arc::clone(&grpc).serve(request, from))
+            let (stream, large) = (grpc.streams.open(), is_large(request.headers()));
+            let answer = Arc::clone(&grpc).serve(request, from);
+            traffic.during(stream.during(large, answer))
         });
         (builder, service)
     })
@@ -245,10 +251,12 @@ async fn serve_http(
         http1(&mut builder, &window, config.read_header_timeout);
         let held = Arc::new((service.metrics.connection(), window));
         let http = Arc::clone(&service);
-        let service = service_fn(move |request| {
+        let service = service_fn(move |request: Request<Incoming>| {
             let _held = &held;
             let from = (peer.clone(), Arc::clone(&traffic));
-            traffic.during(Arc::clone(&http).serve(request, from))
+            let (stream, large) = (http.streams.open(), is_large(request.headers()));
+            let answer = Arc::clone(&http).serve(request, from);
+            traffic.during(stream.during(large, answer))
         });
         (builder, service)
     })
@@ -280,7 +288,8 @@ async fn serve_both(
             let _held = &held;
             let (grpc, http) = (Arc::clone(&grpc), Arc::clone(&http));
             let from = (peer.clone(), Arc::clone(&traffic));
-            traffic.during(async move {
+            let (stream, large) = (grpc.streams.open(), is_large(request.headers()));
+            traffic.during(stream.during(large, async move {
                 match is_grpc(&request) {
                     true => grpc.serve(request, from).await.map(|a| a.map(Either::Left)),
                     false => http
@@ -288,7 +297,7 @@ async fn serve_both(
                         .await
                         .map(|a| a.map(Either::Right)),
                 }
-            })
+            }))
         });
         (builder, service)
     })

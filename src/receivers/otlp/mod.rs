@@ -23,6 +23,7 @@ mod http;
 pub mod listen;
 mod packed;
 mod refusal;
+mod streams;
 
 /// `type = "otlp"`
 #[derive(Clone, Debug, Default, Deserialize)]
