@@ -42,19 +42,14 @@ pub enum Unpaid {
     TooLarge,
 }
 
-/// The parts of the budget that are kept for small requests, that flow-control windows may take
-/// for good, and that requests may have in hand, unpaid, while they wait: one in so many.
-const SHARES: Shares = Shares {
-    kept: 16,
-    windows: (3, 16),
-    in_hand: 16,
-};
+/// The part of the budget that is kept for small requests: one in so many.
+const KEPT: u64 = 16;
 
-struct Shares {
-    kept: u64,
-    windows: (u64, u64),
-    in_hand: u64,
-}
+/// The part that flow-control windows may take for good: so many in so many.
+const WINDOWS: (u64, u64) = (3, 16);
+
+/// The part beside it that requests may have in hand, unpaid, while they wait: one in so many.
+const IN_HAND: u64 = 16;
 
 /// The longest request that is small, in bytes, and how many of them find room in what is kept.
 const SMALL: (usize, u64) = (1 << 20, 4);
@@ -69,14 +64,14 @@ impl Budget {
             small: 0,
             limit,
             waiting: Arc::default(),
-            in_hand: semaphore(limit / SHARES.in_hand),
+            in_hand: semaphore(limit / IN_HAND),
             whole: None,
         }
     }
 
     /// The same, a share of which is kept for small requests.
     pub fn for_requests(limit: u64) -> Self {
-        let kept = limit / SHARES.kept;
+        let kept = limit / KEPT;
         let (longest, count) = SMALL;
         Self {
             free: semaphore(limit - kept),
@@ -90,7 +85,7 @@ impl Budget {
 
     /// What flow-control windows may take of it.
     pub fn for_windows(&self) -> Self {
-        let (part, parts) = SHARES.windows;
+        let (part, parts) = WINDOWS;
         Self::new(self.limit / parts * part)
     }
 

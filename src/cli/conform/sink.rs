@@ -212,15 +212,15 @@ impl Probe {
     /// collector under test.
     pub(super) async fn passed_on(&self, mark: &[u8]) -> Result<Passed, Verdict> {
         let look = |kept: &Kept| {
-            let found = kept.protobuf.iter().rev();
-            let found = found.filter_map(|message| find(message, mark)).next();
+            let mut latest = kept.protobuf.iter().rev();
+            let found = latest.find_map(|message| find(message, mark));
             // Where one came as JSON, no other will come as protobuf.
             let other = || skipped("what is passed on comes as JSON, and this line reads protobuf");
             found
                 .map(Ok)
                 .or_else(|| (!kept.json.is_empty()).then(|| Err(other())))
         };
-        self.look_for("the item at the destination", look).await
+        self.look_for(look).await
     }
 
     /// The JSON with this text in it at the destination of the collector under test.
@@ -236,17 +236,19 @@ impl Probe {
                     .then(|| Err(other()))
             })
         };
-        self.look_for("the item at the destination", look).await
+        self.look_for(look).await
     }
 
     async fn look_for<T>(
         &self,
-        what: &str,
         look: impl Fn(&Kept) -> Option<Result<T, Verdict>>,
     ) -> Result<T, Verdict> {
         // It may have to wait behind what was sent before.
         let patience = self.known.timeout * 3;
         let found = self.sees_the_destination()?.find(patience, look).await;
-        found.unwrap_or_else(|| Err(failed(what, format!("nothing within {patience:?}"))))
+        found.unwrap_or_else(|| {
+            let got = format!("nothing within {patience:?}");
+            Err(failed("the item at the destination", got))
+        })
     }
 }

@@ -133,7 +133,7 @@ async fn doubles(probe: Arc<Probe>) -> Checked {
     takes(&probe, SPANS, &cases).await
 }
 
-const NOT_FINITE: [(&str, f64); 3] = [
+pub(super) const NOT_FINITE: [(&str, f64); 3] = [
     ("NaN", f64::NAN),
     ("Infinity", f64::INFINITY),
     ("-Infinity", f64::NEG_INFINITY),

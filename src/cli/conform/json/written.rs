@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::numbers::NOT_FINITE;
 use super::{JSON, PROTOJSON, SPANS};
 use crate::cli::bench::item::put_text;
 use crate::cli::bench::wire::{put_bytes, put_fixed64, put_message, put_number};
@@ -205,20 +206,15 @@ fn null_in(value: &Value, path: &str) -> Option<String> {
 }
 
 async fn not_finite(probe: Arc<Probe>) -> Checked {
-    let numbers = [
-        ("NaN", f64::NAN),
-        ("Infinity", f64::INFINITY),
-        ("-Infinity", f64::NEG_INFINITY),
-    ];
     let sample = Sample::new();
     let span = sample.encoded(|span| {
-        for (key, number) in numbers {
+        for (key, number) in NOT_FINITE {
             put_attribute(span, key, |value| put_fixed64(value, 4, number.to_bits()));
         }
     });
     let document = document(&probe, &sample, span).await?;
     let span = span_in(&document, &sample.mark)?;
-    for (text, _) in numbers {
+    for (text, _) in NOT_FINITE {
         is(text, attribute(span, text), &json!({"doubleValue": text}))?;
     }
     pass()

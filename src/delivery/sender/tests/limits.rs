@@ -2,16 +2,6 @@
 
 use super::*;
 
-fn one_by_one(config: LaneConfig) -> LaneConfig {
-    LaneConfig {
-        batch: BatchConfig {
-            max_items: 1,
-            ..BatchConfig::default()
-        },
-        ..config
-    }
-}
-
 fn budget(floor: u32) -> RetryConfig {
     RetryConfig {
         budget: 0.2,
