@@ -278,7 +278,9 @@ fn of_a_writer_of_json_exactly_what_it_writes_wrong_is_found() {
         let server = Server::collector(sink, *rewrite);
         let (http, sink) = (format!("http://{}", server.http), sink.to_string());
         let only = "J31,J31b,J32";
-        let report = conform(&["--http", &http, "--sink", &sink, "--only", only]);
+        // It writes spans, and nothing else.
+        let asked = ["--signals", "traces", "--only", only];
+        let report = conform(&[&["--http", &http, "--sink", &sink][..], &asked].concat());
         let mut found = [ids(&report, "fail"), ids(&report, "differs")].concat();
         found.sort();
         assert_eq!(found, *expected, "writer {number}: {report:#}");
