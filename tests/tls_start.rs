@@ -69,6 +69,13 @@ fn what_is_wrong_with_the_files_of_a_listener_is_told_with_key_and_file() {
         "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIIB\n-----END ENCRYPTED PRIVATE KEY-----\n",
     )
     .unwrap();
+    fs::write(
+        at.join("old_locked.key"),
+        "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\
+         DEK-Info: AES-128-CBC,5CB774A1AA60B1621C48ACF2BA8940BD\n\n\
+         MIIB\n-----END RSA PRIVATE KEY-----\n",
+    )
+    .unwrap();
     fs::write(at.join("torn"), "-----BEGIN CERTIFICATE-----\nMIIB").unwrap();
     for (certificate, key, parts) in [
         (
@@ -101,6 +108,14 @@ fn what_is_wrong_with_the_files_of_a_listener_is_told_with_key_and_file() {
             "tls.crt",
             "locked.key",
             ["`key_file` ", "locked.key: is encrypted with a password"],
+        ),
+        (
+            "tls.crt",
+            "old_locked.key",
+            [
+                "`key_file` ",
+                "old_locked.key: is encrypted with a password",
+            ],
         ),
         (
             "tls.crt",

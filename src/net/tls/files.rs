@@ -137,7 +137,7 @@ impl Contents {
         let (file, bytes) = self.bytes(key)?;
         PrivateKeyDer::from_pem_slice(bytes).map_err(|error| {
             let what = match error {
-                pem::Error::NoItemsFound if is_encrypted(bytes) => ENCRYPTED.to_owned(),
+                _ if is_encrypted(bytes) => ENCRYPTED.to_owned(),
                 pem::Error::NoItemsFound => NO_KEY.to_owned(),
                 error => not_pem(&error),
             };
