@@ -75,18 +75,44 @@ impl AsyncRead for Stream {
 }
 
 macro_rules! each {
-    ($stream:expr, $inner:ident => $call:expr) => {
+    ($stream:expr, $cx:ident, $inner:ident => $call:expr) => {
         match $stream.get_mut() {
             Stream::Plain { socket, .. } => {
                 let $inner = Pin::new(socket);
                 $call
             }
-            Stream::Tls($inner) => {
-                let $inner = Pin::new($inner.as_mut());
-                $call
+            Stream::Tls(stream) => {
+                let $inner = Pin::new(stream.as_mut());
+                match $call {
+                    Poll::Ready(Err(error)) => last_word(stream, $cx, error).map(Err),
+                    done => done,
+                }
             }
         }
     };
+}
+
+/// Why a write failed: what the other side said before it closed, if it said anything. A server
+/// that wants a certificate and gets none sends an alert and goes, and all that the next write
+/// finds is a broken pipe.
+fn last_word(
+    stream: &mut TlsStream<ReadAhead>,
+    cx: &mut Context<'_>,
+    error: io::Error,
+) -> Poll<io::Error> {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, InvalidData};
+    if !matches!(
+        error.kind(),
+        BrokenPipe | ConnectionAborted | ConnectionReset
+    ) {
+        return Poll::Ready(error);
+    }
+    // A closed connection can be read at once, or as soon as the runtime has looked.
+    let mut byte = [0];
+    match ready!(Pin::new(stream).poll_read(cx, &mut ReadBuf::new(&mut byte))) {
+        Err(alert) if alert.kind() == InvalidData => Poll::Ready(alert),
+        _ => Poll::Ready(error),
+    }
 }
 
 impl AsyncWrite for Stream {
@@ -95,7 +121,7 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        each!(self, stream => stream.poll_write(cx, bytes))
+        each!(self, cx, stream => stream.poll_write(cx, bytes))
     }
 
     fn poll_write_vectored(
@@ -103,7 +129,7 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        each!(self, stream => stream.poll_write_vectored(cx, slices))
+        each!(self, cx, stream => stream.poll_write_vectored(cx, slices))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -111,10 +137,10 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        each!(self, stream => stream.poll_flush(cx))
+        each!(self, cx, stream => stream.poll_flush(cx))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        each!(self, stream => stream.poll_shutdown(cx))
+        each!(self, cx, stream => stream.poll_shutdown(cx))
     }
 }

@@ -247,3 +247,22 @@ fn a_certificate_on_the_list_is_believed_in_its_time_and_no_other() {
             .contains("xpired")
     );
 }
+
+#[tokio::test]
+async fn whoever_writes_on_a_closed_connection_is_told_why_it_was_closed() {
+    let files = Files::new();
+    let (mut listener, endpoint) = listen(&files.server(true)).await;
+    let bare = dialler(&endpoint, &files.client(false));
+    let (greeted, dialled) =
+        tokio::join!(async { listener.accept().await.greet().await }, bare.dial());
+    assert!(greeted.is_none());
+    let mut stream = dialled.unwrap();
+    // The system takes some of it before it knows that nobody reads.
+    let error = loop {
+        if let Err(error) = stream.write_all(b"a request").await {
+            break error;
+        }
+    };
+    let said = error.to_string();
+    assert!(said.contains("CertificateRequired"), "{said}");
+}
