@@ -10,8 +10,11 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+#[path = "ports.rs"]
+pub(crate) mod ports;
+
 /// How long a test waits for a condition before it fails: long enough for any machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// A running `otlpd bench sink` or `otlpd bench proxy`; it ends with the test.
 pub(crate) struct Running {
