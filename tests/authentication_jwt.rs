@@ -258,7 +258,8 @@ fn keys_that_can_be_had_are_there_before_the_first_request() {
         let daemon = start(provider.address, "");
         assert_eq!(post(&daemon, &issuer.token(&json!({}))).code, 200);
     }
-    assert_eq!(provider.asked(), 5);
+    // Once each; more often where an answer was not there in time.
+    assert!(provider.asked() >= 5);
 }
 
 #[test]
