@@ -139,7 +139,7 @@ async fn what_is_struck_waits_and_nobody_else_does() {
     let daemon = daemon(
         "latency = \"1h\"\nsignals = [\"logs\", \"metrics\"]\n\
          attributes = { \"service.name\" = \"checkout\" }",
-        "[intake]\nmax_wait = \"10m\"\n[shutdown]\ndeadline = \"10m\"",
+        "[intake]\nmax_wait = \"10m\"\n[shutdown]\ndeadline = \"10s\"",
     );
     let mut client = H2::connect(daemon.grpc).await;
     let mut waiting = client.clone();

@@ -116,7 +116,7 @@ fn held(daemon: &Daemon) -> u64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn fifty_connections_in_debt_are_held_while_others_are_served() {
     let daemon = daemon(
-        "[intake]\nmax_wait = \"10m\"\n[shutdown]\ndeadline = \"10m\"\n[tenants]\n\
+        "[intake]\nmax_wait = \"10m\"\n[shutdown]\ndeadline = \"10s\"\n[tenants]\n\
          default = { items_per_second = 1, burst = \"1s\" }\n[tenants.limits.calm]\n",
     );
     // Lets the greedy into a debt of a quarter of an hour.
