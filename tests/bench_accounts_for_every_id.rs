@@ -12,6 +12,7 @@ mod process;
 
 use std::net::TcpStream;
 
+use process::ports::free_port;
 use process::{Running, finish, load, start_load, until};
 use serde_json::json;
 
@@ -156,7 +157,7 @@ fn a_load_that_sends_again_loses_nothing_to_an_outage() {
 fn a_hanging_sink_leaves_requests_without_an_answer() {
     let sink = Running::sink(&["--hang"]);
     for protocol in ["grpc", "http"] {
-        let flags = ["--protocol", protocol, "--timeout", "100ms"];
+        let flags = ["--protocol", protocol, "--timeout", "1s"];
         let endpoint = ["--endpoint", sink.address(protocol)];
         let report = load(&[&SMALL[..], &flags, &endpoint].concat());
         assert_eq!(report["answers"], json!({ "timeout": 20 }));
@@ -167,7 +168,10 @@ fn a_hanging_sink_leaves_requests_without_an_answer() {
 
 #[test]
 fn a_sink_refuses_connections_until_it_is_told_otherwise() {
-    let sink = Running::sink(&["--refuse-after", "5"]);
+    // On a port that nobody takes while it refuses connections.
+    let grpc = format!("127.0.0.1:{}", free_port());
+    let flags = ["--control", "127.0.0.1:0", "--refuse-after", "5"];
+    let sink = Running::start(&[&["sink", "--grpc", &grpc], &flags[..]].concat());
     let endpoint = sink.address("grpc");
     let sending = start_load(
         &[

@@ -33,7 +33,7 @@ use tempfile::TempDir;
 type Report = BTreeMap<String, String>;
 
 /// How long the browser may take: it starts within a second or two.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 fn chromium() -> Option<&'static str> {
     let names = ["chromium", "chromium-browser", "google-chrome"];

@@ -19,7 +19,7 @@ use std::collections::BTreeSet;
 use std::process::{Command, Output, Stdio};
 
 use altered::{Altered, Change};
-use door::{DISCARD, Daemon, Setup};
+use door::{DISCARD, Daemon, Setup, free_port};
 use serde_json::Value;
 
 /// Runs `otlpd conform ARGS`.
@@ -66,12 +66,12 @@ fn refusing() -> Daemon {
     })
 }
 
-/// A daemon that gives up slow clients soon, and takes no large requests: in a build without
-/// optimisation those take their time.
+/// A daemon that gives up slow clients soon, though none that a machine holds up for a moment, and
+/// takes no large requests: in a build without optimisation those take their time.
 fn impatient() -> Daemon {
     Daemon::start(&Setup {
         grpc: ", max_recv_msg_size = \"4MiB\"",
-        http: ", read_header_timeout = \"2s\", read_timeout = \"2s\", max_request_body_size = \"4MiB\"",
+        http: ", read_header_timeout = \"6s\", read_timeout = \"6s\", max_request_body_size = \"4MiB\"",
         ..Setup::default()
     })
 }
@@ -93,9 +93,9 @@ fn otlpd_passes_every_must_and_should() {
             "--http",
             &http,
             "--slow",
-            "30s",
+            "60s",
             "--timeout",
-            "30s",
+            "60s",
         ][..],
         &[
             "--signals",
@@ -200,6 +200,8 @@ fn the_text_is_aligned_and_ends_with_the_totals() {
         &http,
         "--only",
         "G1,G20,G25,H1,H44,T7",
+        "--timeout",
+        "60s",
     ]);
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(0), "{text}");
@@ -216,7 +218,8 @@ fn the_text_is_aligned_and_ends_with_the_totals() {
         rows[2].starts_with("skip    G25  CHOICE the client's deadline"),
         "{text}"
     );
-    let junit = conform(&["--grpc", &grpc, "--only", "G1", "--format", "junit"]);
+    let junit = ["--grpc", &grpc, "--only", "G1", "--format", "junit"];
+    let junit = conform(&[&junit[..], &["--timeout", "60s"]].concat());
     let xml = String::from_utf8(junit.stdout).unwrap();
     assert!(
         xml.contains("<testcase classname=\"MUST\" name=\"G1 Export"),
@@ -233,9 +236,7 @@ fn what_was_not_understood_is_code_two_and_nobody_there_is_code_one() {
     ] {
         assert_eq!(conform(args).status.code(), Some(2), "{args:?}");
     }
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let nobody = free.local_addr().unwrap().to_string();
-    drop(free);
+    let nobody = format!("127.0.0.1:{}", free_port());
     let output = conform(&["--grpc", &nobody]);
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8(output.stderr).unwrap();

@@ -86,8 +86,24 @@ fn ids(report: &Value, verdict: &str) -> Vec<String> {
     lines.into_keys().collect()
 }
 
+/// A machine that stands still for some seconds makes delays out of nothing, and answers late: what
+/// is judged wrong is judged once more. Whoever is wrong is so each time.
+const TRIES: usize = 3;
+
 #[test]
 fn otlpds_own_exporters_pass_every_line_that_can_be_seen() {
+    let mut found = String::new();
+    for _ in 0..TRIES {
+        match judge_our_own() {
+            Ok(()) => return,
+            Err(report) => found = report,
+        }
+    }
+    panic!("{found}");
+}
+
+/// Whether all is well; else the report.
+fn judge_our_own() -> Result<(), String> {
     // Between choosing the port and listening on it another process may take it; then the suite
     // does not greet, and the test fails with its reason.
     let listen = format!("127.0.0.1:{}", free_port());
@@ -101,15 +117,20 @@ fn otlpds_own_exporters_pass_every_line_that_can_be_seen() {
     let feed = format!("http://{}", daemon.endpoint("http"));
     let arguments = ["--feed", &feed, "--quiet", "3s", "--patience", "60s"];
     let (code, report) = Suite::start(&listen, &arguments).report();
-    assert_eq!(ids(&report, "fail"), [""; 0], "{report:#}");
-    assert_eq!(ids(&report, "differs"), [""; 0], "{report:#}");
-    assert_eq!(code, Some(0));
     let passed = ids(&report, "pass");
-    for id in [
+    let missing = [
         "C1", "C2", "C3", "C4", "C5a", "C5b", "C6a", "C6b", "C7", "C8", "C9", "C10", "C11", "C12",
         "C14", "C15", "C17", "C18", "C19", "C20", "C21", "C24", "C25", "C27", "C28",
-    ] {
-        assert!(passed.iter().any(|passed| passed == id), "{id}: {report:#}");
+    ]
+    .into_iter()
+    .filter(|id| !passed.iter().any(|passed| passed == id));
+    let missing: Vec<&str> = missing.collect();
+    let wrong = [ids(&report, "fail"), ids(&report, "differs")].concat();
+    match (code, wrong.is_empty(), missing.is_empty()) {
+        (Some(0), true, true) => Ok(()),
+        _ => Err(format!(
+            "code {code:?}, wrong {wrong:?}, not passed {missing:?}: {report:#}"
+        )),
     }
 }
 
@@ -204,12 +225,17 @@ fn of_a_client_with_bad_manners_exactly_those_lines_fail() {
             .into_iter()
             .map(|(what, manners, failed, differ)| {
                 let judging = scope.spawn(move || judged(manners));
-                (what, judging, failed, differ)
+                (what, manners, judging, failed, differ)
             });
-        for (what, judging, failed, differ) in judging.collect::<Vec<_>>() {
-            let (found, differing) = judging.join().unwrap();
-            assert_eq!(found, failed, "{what}");
-            assert_eq!(differing, differ, "{what}");
+        for (what, manners, judging, failed, differ) in judging.collect::<Vec<_>>() {
+            let mut found = judging.join().unwrap();
+            for _ in 1..TRIES {
+                if found.0 != failed || found.1 != differ {
+                    found = judged(manners);
+                }
+            }
+            assert_eq!(found.0, failed, "{what}");
+            assert_eq!(found.1, differ, "{what}");
         }
     });
 }

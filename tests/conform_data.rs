@@ -31,7 +31,7 @@ use daemon::{Daemon, free_port};
 /// Runs `otlpd conform ARGS`, and returns the report.
 fn conform(args: &[&str]) -> Value {
     let mut command = Command::new(env!("CARGO_BIN_EXE_otlpd"));
-    command.args(["conform", "--format", "json", "--timeout", "30s"]);
+    command.args(["conform", "--format", "json", "--timeout", "120s"]);
     let output = command.args(args).stdin(Stdio::null()).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{said}"))

@@ -17,6 +17,7 @@ use std::io::{self, Read, Write};
 use std::net::TcpStream;
 
 use daemon::Daemon;
+use process::until;
 
 /// A daemon whose listeners have these keys of `keepalive`.
 fn start(keepalive: &str) -> Daemon {
@@ -87,13 +88,20 @@ fn an_idle_connection_is_asked_to_go() {
     let daemon = start("max_connection_idle = \"200ms\"");
     let kinds = Client::connect(&daemon).rest();
     assert_eq!(kinds.first(), Some(&GOAWAY), "{kinds:?}");
-    // One of HTTP/1.1 ends after its answer.
-    let mut stream = TcpStream::connect(daemon.address("http")).unwrap();
-    let head = "content-type: application/x-protobuf\r\ncontent-length: 0\r\nhost: x\r\n";
-    write!(stream, "POST /v1/traces HTTP/1.1\r\n{head}\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    // One of HTTP/1.1 ends after its answer; if it was asked in time, which on a slow machine may
+    // not be so at once.
+    until("one is fast enough", || {
+        let mut stream = TcpStream::connect(daemon.address("http")).unwrap();
+        let head = "content-type: application/x-protobuf\r\ncontent-length: 0\r\nhost: x\r\n";
+        write!(stream, "POST /v1/traces HTTP/1.1\r\n{head}\r\n").ok();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok();
+        assert!(
+            answer.is_empty() || answer.starts_with("HTTP/1.1 200"),
+            "{answer}"
+        );
+        !answer.is_empty()
+    });
 }
 
 #[test]

@@ -78,7 +78,7 @@ fn under_load_what_is_acknowledged_is_there_already() {
     let exporter = "batch = { max_items = 170 }\nbreaker.failures = 0\n\
                     retry_on_failure = { initial_interval = \"20ms\" }";
     let daemon = Daemon::start(&format!(
-        "[intake]\nacknowledge = \"delivered\"\n\
+        "[intake]\nacknowledge = \"delivered\"\nmax_wait = \"10m\"\n\
          [exporters.backend]\ntype = \"otlp_grpc\"\nendpoint = \"http://{}\"\n\
          compression = \"none\"\n{exporter}\n\
          [pipelines.main]\nreceivers = [\"apps\"]\nexporters = [\"backend\"]\n",
@@ -97,6 +97,8 @@ fn under_load_what_is_acknowledged_is_there_already() {
                 items,
                 "--requests",
                 "200",
+                "--timeout",
+                "1000s",
                 "--settle",
                 "0ms",
                 "--check",

@@ -139,7 +139,7 @@ async fn what_is_struck_waits_and_nobody_else_does() {
     let daemon = daemon(
         "latency = \"1h\"\nsignals = [\"logs\", \"metrics\"]\n\
          attributes = { \"service.name\" = \"checkout\" }",
-        "[intake]\nmax_wait = \"10m\"\n[shutdown]\ndeadline = \"1s\"",
+        "[intake]\nmax_wait = \"10m\"\n[shutdown]\ndeadline = \"10s\"",
     );
     let mut client = H2::connect(daemon.grpc).await;
     let mut waiting = client.clone();
@@ -153,7 +153,7 @@ async fn what_is_struck_waits_and_nobody_else_does() {
     assert_eq!(client.export(TRACES, &traces).await.code(), 0);
     assert_eq!(injected(), json!({ "latency": 1 }));
     // A client of little patience has its answer within it.
-    let timeout = [("grpc-timeout", "500m")];
+    let timeout = [("grpc-timeout", "5S")];
     let body = framed(0, &payloads::metrics(20));
     let called = client.call(METRICS, &timeout, body).await;
     assert_eq!(called.code(), 0);

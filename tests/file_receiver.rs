@@ -136,10 +136,11 @@ async fn a_file_that_grows_is_read_as_it_grows_and_a_line_when_it_is_whole() {
     append(&path, &text(6..7));
     arrive(&sink, &all(7));
     assert_eq!(faulty(&daemon, "malformed"), 0);
-    let page = daemon.get("/metrics").body;
     let accepted =
         "otelcol_receiver_accepted_log_records_total{receiver=\"files\",transport=\"file\"} 7";
-    assert!(page.contains(accepted), "{page}");
+    until("it is counted", || {
+        daemon.get("/metrics").body.contains(accepted)
+    });
     let (_, ledger) = daemon.stop();
     assert_balances(&ledger);
 }

@@ -431,22 +431,43 @@ async fn g22_calls_that_never_end_hold_up_nobody_else_on_their_connection() {
 
 #[tokio::test]
 async fn g23_a_call_that_is_held_is_answered_before_its_deadline() {
+    let daemon = Daemon::start(&Setup {
+        // Longer than anybody waits here.
+        sections: &NOWHERE.replace("300ms", "10m"),
+        ..Setup::default()
+    });
+    let mut client = H2::connect(daemon.grpc).await;
+    let body = framed(0, &payloads::traces(100));
+    let mut ended = GrpcCode::Ok;
+    while ended != GrpcCode::Unavailable {
+        let timeout = [("grpc-timeout", "1S")];
+        ended = client
+            .call(TRACES, &timeout, body.clone())
+            .await
+            .status
+            .code;
+    }
+    let begun = Instant::now();
+    let timeout = [("grpc-timeout", "5S")];
+    let called = client.call(TRACES, &timeout, body).await;
+    // Not that its time is over, but that it may come again.
+    assert_eq!(called.status.code, GrpcCode::Unavailable, "{called:?}");
+    assert!(called.status.retry_delay().is_some());
+    assert!(
+        begun.elapsed() >= Duration::from_secs(4),
+        "it is held first"
+    );
+}
+
+#[tokio::test]
+async fn g23_a_deadline_of_no_time_and_one_of_all_time_are_deadlines() {
     let (_daemon, mut client) = full().await;
     let body = framed(0, &payloads::traces(100));
-    for (timeout, most) in [("2S", 2_000), ("99999999H", 60_000)] {
-        let begun = Instant::now();
-        let called = client
-            .call(TRACES, &[("grpc-timeout", timeout)], body.clone())
-            .await;
-        let took = begun.elapsed();
-        assert_eq!(called.status.code, GrpcCode::Unavailable, "{timeout}");
-        assert!(called.status.retry_delay().is_some());
-        // What is asked for is held to on any machine that is not stuck.
-        assert!(
-            took < Duration::from_millis(most + 6000),
-            "{timeout}: {took:?}"
-        );
-    }
+    let called = client
+        .call(TRACES, &[("grpc-timeout", "99999999H")], body.clone())
+        .await;
+    assert_eq!(called.status.code, GrpcCode::Unavailable);
+    assert!(called.status.retry_delay().is_some());
     // Time that is over at once may be over before the message has come, or after.
     for timeout in ["1n", "0S"] {
         let called = client

@@ -42,7 +42,7 @@ fn sink() -> Running {
 }
 
 fn daemon(required: &Running, lossy: &Running) -> Daemon {
-    let lane = "compression = \"none\"\ntimeout = \"300ms\"\n\
+    let lane = "compression = \"none\"\ntimeout = \"1s\"\n\
                 retry_on_failure = { initial_interval = \"20ms\", max_interval = \"100ms\" }\n\
                 breaker = { open_time = \"50ms\", max_open_time = \"200ms\" }\n\
                 batch = { max_bytes = \"256KiB\" }\n";

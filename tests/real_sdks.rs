@@ -105,7 +105,7 @@ fn what_comes_while_the_destination_is_away_waits_in_the_queue() {
     conclude(daemon, &mut sink, &languages, &["grpc"]);
 }
 
-/// Clients are held for 9 s, and by default a destination that is back is found out within one.
+/// By default clients are held for 9 s, and a destination that is back is found out within one.
 const OUTAGE: Duration = Duration::from_secs(7);
 
 /// The queue has room for a fraction of what is sent, so nearly all clients are held, those of
@@ -124,7 +124,8 @@ fn clients_that_find_the_queue_full_are_held_and_lose_nothing() {
         &sink.grpc,
         &format!("compression = \"none\"\n{small}"),
     );
-    let daemon = Daemon::start(&sections);
+    // Longer than that, since on a slow machine it takes its time until many of them are.
+    let daemon = Daemon::start(&format!("[intake]\nmax_wait = \"50s\"\n{sections}"));
     let mut clients = Clients::start(&languages, &addresses(&daemon), None);
     let begun = SystemTime::now();
     // Each client has twelve requests under way at first, one for each of its exporters.
@@ -149,7 +150,7 @@ fn clients_wait_for_the_destination_where_success_means_delivered() {
     let mut sink = Sink::closed();
     let exporter = exporter("grpc", &sink.grpc, "compression = \"none\"");
     let daemon = Daemon::start(&format!(
-        "[intake]\nacknowledge = \"delivered\"\n{exporter}"
+        "[intake]\nacknowledge = \"delivered\"\nmax_wait = \"50s\"\n{exporter}"
     ));
     let mut clients = Clients::start(&languages, &addresses(&daemon), None);
     // The first request of each of half the exporters of spans.

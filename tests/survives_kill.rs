@@ -29,14 +29,20 @@ fn what_was_acknowledged_as_delivered_has_arrived_whenever_it_is_killed() {
 /// A proof that cannot fail proves nothing: what lies in memory is lost, and it must see that.
 #[test]
 fn the_proof_sees_the_loss_of_what_was_only_queued() {
-    let found = proof::attempt(
-        "survives_kill.py",
-        // Refusing, hanging or away at least once in six: the seed is a constant.
-        "--kills 3 --acknowledge queued --rate 120 --seed 1",
-    );
-    if let Some((passed, said)) = found {
-        assert!(!passed && said.contains("MISSING"), "{said}");
+    let mut said = String::new();
+    // Refusing, hanging or away at least once in six: the seeds are constants. While a machine
+    // stands still nothing is acknowledged, and so nothing lost.
+    for seed in ["1", "2", "3"] {
+        let arguments = format!("--kills 3 --acknowledge queued --rate 120 --seed {seed}");
+        let Some(found) = proof::attempt("survives_kill.py", &arguments) else {
+            return;
+        };
+        if !found.0 && found.1.contains("MISSING") && !found.1.contains("MISSING 0") {
+            return;
+        }
+        said += &found.1;
     }
+    panic!("{said}");
 }
 
 #[test]
@@ -55,7 +61,9 @@ fn the_loss_of_power_takes_no_more_than_the_last_interval() {
     if proof::has_compiler() {
         proof::run(
             "survives_kill.py",
-            "--kills 3 --shortest 2 --power recorded --rate 120",
+            // An interval is a second; more where the machine stands still, and much less than
+            // what would be lost if nothing were synced.
+            "--kills 2 --shortest 8 --longest 9 --sync-interval 3 --power recorded --rate 120",
         );
     }
 }

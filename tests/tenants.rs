@@ -116,7 +116,7 @@ fn held(daemon: &Daemon) -> u64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn fifty_connections_in_debt_are_held_while_others_are_served() {
     let daemon = daemon(
-        "[intake]\nmax_wait = \"60s\"\n[shutdown]\ndeadline = \"1s\"\n[tenants]\n\
+        "[intake]\nmax_wait = \"10m\"\n[shutdown]\ndeadline = \"10s\"\n[tenants]\n\
          default = { items_per_second = 1, burst = \"1s\" }\n[tenants.limits.calm]\n",
     );
     // Lets the greedy into a debt of a quarter of an hour.
@@ -251,7 +251,7 @@ async fn a_flood_gets_its_rate_and_no_more_and_nobody_else_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tenant_whose_data_piles_up_leaves_room_to_others() {
     // Nothing listens there, and the queue has room for more than the budget pays.
-    let sections = "[intake]\nmemory_budget = \"32MiB\"\nmax_wait = \"60s\"\n[tenants]\n\
+    let sections = "[intake]\nmemory_budget = \"32MiB\"\nmax_wait = \"10m\"\n[tenants]\n\
         [exporters.out]\ntype = \"otlp_grpc\"\nendpoint = \"http://127.0.0.1:9\"\n\
         [pipelines.main]\nreceivers = [\"apps\"]\nexporters = [\"out\"]\n";
     let daemon = Daemon::start(&Setup {
@@ -268,14 +268,13 @@ async fn a_tenant_whose_data_piles_up_leaves_room_to_others() {
         piling.spawn(async move { client.send(1400).await });
     }
     let mut accepted = 1;
-    until("all of the greedy are taken or held", || {
+    until("half of the budget is taken, and the rest held", || {
         while let Some(taken) = piling.try_join_next() {
             taken.unwrap().unwrap();
             accepted += 1;
         }
-        accepted + held(&daemon) == 48
+        accepted == (16 << 20) / size && accepted + held(&daemon) == 48
     });
-    assert_eq!(accepted, (16 << 20) / size);
     for mut client in Client::many(&daemon, "calm", 4).await {
         client.send(1400).await.unwrap();
     }

@@ -65,14 +65,17 @@ fn who_does_not_finish_its_handshake_is_disconnected() {
             let mut stream = TcpStream::connect(daemon.address(listener)).unwrap();
             stream.write_all(begin).unwrap();
             let mut answer = Vec::new();
-            stream.read_to_end(&mut answer).unwrap();
+            // Reset, if its first bytes came when it was too late.
+            stream.read_to_end(&mut answer).ok();
             assert!(answer.is_empty(), "{answer:?}");
         }
         until("both are counted", || {
             failed(&daemon, listener, "timeout") == 2
         });
     }
-    assert!(daemon.log().contains("no handshake within 300ms"));
+    until("it is logged", || {
+        daemon.log().contains("no handshake within 300ms")
+    });
 }
 
 /// Neither its own time limit nor the deadline of the stop would end it while this test lasts.

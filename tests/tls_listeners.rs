@@ -20,6 +20,7 @@ mod secure;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
+use std::time::SystemTime;
 
 use pki::{Authority, folder, put};
 use process::{load, until};
@@ -49,7 +50,9 @@ fn tls_1_2_and_1_3_are_spoken_and_older_versions_are_not() {
             assert!(said.contains("Cipher is (NONE)"), "{said}");
             assert!(said.contains("alert"), "{said}");
         }
-        assert_eq!(failed(&daemon, listener, "nothing_in_common"), 2);
+        until("both are counted", || {
+            failed(&daemon, listener, "nothing_in_common") == 2
+        });
     }
 }
 
@@ -81,7 +84,9 @@ fn grpc_is_agreed_on_as_h2_and_http_as_what_the_client_likes_best() {
     assert!(said.contains("no application protocol"), "{said}");
     assert!(alpn("http", "http/1.1").contains("ALPN protocol: http/1.1"));
     assert!(alpn("http", "h2,http/1.1").contains("ALPN protocol: h2"));
-    assert_eq!(failed(&daemon, "grpc", "nothing_in_common"), 1);
+    until("it is counted", || {
+        failed(&daemon, "grpc", "nothing_in_common") == 1
+    });
 
     let ca = files.path().join("ca.crt");
     let url = format!("https://{}", daemon.endpoint("http"));
@@ -122,18 +127,26 @@ fn with_a_client_ca_only_who_shows_a_good_certificate_is_served() {
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         curl(&url, &args)
     };
+    let begun = SystemTime::now();
     for version in ["--tlsv1.2", "--tlsv1.3"] {
         assert_eq!(ask(Some("client"), version), "2 200");
         for other in [None, Some("expired"), Some("foreign")] {
             assert_eq!(ask(other, version), "0 000", "{other:?}");
         }
     }
-    assert_eq!(failed(&daemon, "http", "client_certificate"), 6);
+    until("all are counted", || {
+        failed(&daemon, "http", "client_certificate") == 6
+    });
     let log = daemon.log();
     assert!(log.contains("a client was not served"), "{log}");
     assert!(log.contains("reason=\"client_certificate\""), "{log}");
-    // Six failures within ten seconds are one line.
-    assert_eq!(log.matches("a client was not served").count(), 1, "{log}");
+    let lines = log.matches("a client was not served").count();
+    assert!(lines <= most_lines(begun), "{log}");
+}
+
+/// What fails within ten seconds is one line.
+fn most_lines(begun: SystemTime) -> usize {
+    1 + begun.elapsed().unwrap().as_secs() as usize / 10
 }
 
 #[test]
@@ -141,6 +154,7 @@ fn who_does_not_speak_tls_is_told_apart_and_costs_a_line_now_and_then() {
     let authority = Authority::new("ours");
     let files = folder(&authority);
     let daemon = start(files.path(), "");
+    let begun = SystemTime::now();
     for listener in ["grpc", "http"] {
         for _ in 0..20 {
             let mut stream = TcpStream::connect(daemon.address(listener)).unwrap();
@@ -157,7 +171,8 @@ fn who_does_not_speak_tls_is_told_apart_and_costs_a_line_now_and_then() {
         });
     }
     let log = daemon.log();
-    assert_eq!(log.matches("a client was not served").count(), 2, "{log}");
+    let lines = log.matches("a client was not served").count();
+    assert!((2..=2 * most_lines(begun)).contains(&lines), "{log}");
 }
 
 #[test]

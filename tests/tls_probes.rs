@@ -95,8 +95,8 @@ fn daemon(folder: &Path) -> Daemon {
         for listener in ["grpc", "http"] {
             command.args(["--set", &format!("receivers.apps.{listener}.tls={tls}")]);
         }
-        // So that it ends what does not go on.
-        command.args(["--set", "receivers.apps.http.read_header_timeout=2s"]);
+        // So that it ends what does not go on, but nothing that a machine holds up for a moment.
+        command.args(["--set", "receivers.apps.http.read_header_timeout=6s"]);
     })
 }
 

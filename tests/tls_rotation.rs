@@ -20,6 +20,7 @@ mod secure;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::process::Child;
 
 use daemon::Daemon;
 use pki::{Authority, Pair, folder, put};
@@ -41,13 +42,17 @@ fn reloads(daemon: &Daemon, listener: &str, outcome: &str) -> u64 {
     counted(daemon, &format!("otlpd_tls_reloads_total{{{labels}}}"))
 }
 
+/// Replaces a file at once: a half of it is never seen.
+fn replace_file(folder: &Path, name: &str, text: &str) {
+    let next = folder.join("next");
+    fs::write(&next, text).unwrap();
+    fs::rename(&next, folder.join(name)).unwrap();
+}
+
 /// Replaces the pair of a server as careful programs do: each file at once, one after the other.
 fn replace(folder: &Path, pair: &Pair) {
-    for (name, text) in [("tls.crt", &pair.certificate), ("tls.key", &pair.key)] {
-        let next = folder.join("next");
-        fs::write(&next, text).unwrap();
-        fs::rename(&next, folder.join(name)).unwrap();
-    }
+    replace_file(folder, "tls.crt", &pair.certificate);
+    replace_file(folder, "tls.key", &pair.key);
 }
 
 /// Ten certificates, one after the other, while requests come over both protocols and connections
@@ -61,7 +66,7 @@ fn certificates_are_replaced_under_load_without_one_failed_request() {
     let files = folder(&authority);
     let daemon = start_with(files.path(), "", "max_connection_age = \"500ms\"");
     let ca = files.path().join("ca.crt");
-    let loads = ["grpc", "http"].map(|protocol| {
+    let mut loads = ["grpc", "http"].map(|protocol| {
         let endpoint = format!("https://{}", daemon.endpoint(protocol));
         let flags = [
             ["--endpoint", &endpoint],
@@ -72,6 +77,7 @@ fn certificates_are_replaced_under_load_without_one_failed_request() {
             ["--items", "20"],
             ["--rate", "4000"],
             ["--duration", "20s"],
+            ["--timeout", "60s"],
         ];
         start_load(flags.as_flattened())
     });
@@ -86,18 +92,25 @@ fn certificates_are_replaced_under_load_without_one_failed_request() {
                 serial(&daemon, listener) == expected
             });
         }
+        // On a slow machine the load is over before the last certificate comes.
+        let mut are_over = || {
+            let is_over = |load: &mut Child| load.try_wait().unwrap().is_some();
+            loads.each_mut().map(is_over) == [true; 2]
+        };
         until("connections are opened", || {
-            counted(&daemon, opened) > before + 2
+            counted(&daemon, opened) > before + 2 || are_over()
         });
     }
     for (load, success) in loads.into_iter().zip(["grpc-status 0", "http 200"]) {
         let report = finish(load);
         let answers = report["answers"].as_object().unwrap();
         assert_eq!(answers.keys().collect::<Vec<_>>(), [success], "{report}");
-        assert!(answers[success].as_u64().unwrap() > 1000, "{report}");
+        assert!(answers[success].as_u64().unwrap() > 100, "{report}");
     }
     for listener in ["grpc", "http"] {
-        assert_eq!(reloads(&daemon, listener, "success"), 10);
+        until("each is counted", || {
+            reloads(&daemon, listener, "success") == 10
+        });
         assert_eq!(reloads(&daemon, listener, "failure"), 0);
     }
     let line = "receivers.apps.grpc: TLS files have changed";
@@ -117,32 +130,31 @@ fn a_bad_file_leaves_the_old_certificate_in_use_and_is_told_once() {
         ("-----BEGIN CERTIFICATE-----\nzzz", "is not PEM"),
     ] {
         let before = reloads(&daemon, "grpc", "failure");
-        fs::write(files.path().join("tls.crt"), bad).unwrap();
+        replace_file(files.path(), "tls.crt", bad);
         until("it is told", || {
-            reloads(&daemon, "grpc", "failure") == before + 1
+            reloads(&daemon, "grpc", "failure") == before + 1 && daemon.log().contains(said)
         });
-        assert!(daemon.log().contains(said), "{}", daemon.log());
         assert_eq!(serial(&daemon, "grpc"), "01");
     }
     // The key of another certificate, and no key at all.
     let other = authority.issue(5);
-    fs::write(files.path().join("tls.crt"), &other.certificate).unwrap();
-    until("it is told", || reloads(&daemon, "grpc", "failure") == 3);
-    assert!(
-        daemon
-            .log()
-            .contains("is not the private key of the first certificate")
-    );
+    replace_file(files.path(), "tls.crt", &other.certificate);
+    until("it is told", || {
+        let said = "is not the private key of the first certificate";
+        reloads(&daemon, "grpc", "failure") == 3 && daemon.log().contains(said)
+    });
     fs::remove_file(files.path().join("tls.key")).unwrap();
-    until("it is told", || reloads(&daemon, "grpc", "failure") == 4);
-    assert!(daemon.log().contains("there is no such file"));
+    until("it is told", || {
+        let said = "there is no such file";
+        reloads(&daemon, "grpc", "failure") == 4 && daemon.log().contains(said)
+    });
     assert_eq!(serial(&daemon, "grpc"), "01");
     let line = "receivers.apps.grpc: TLS files have changed and can not be used";
     assert_eq!(daemon.log().matches(line).count(), 4, "{}", daemon.log());
     // And then it is good again.
-    fs::write(files.path().join("tls.key"), &other.key).unwrap();
+    replace_file(files.path(), "tls.key", &other.key);
     until("the new one is in use", || serial(&daemon, "grpc") == "05");
-    assert_eq!(reloads(&daemon, "grpc", "success"), 1);
+    until("it is counted", || reloads(&daemon, "grpc", "success") == 1);
 }
 
 /// Kubernetes swaps the folder that all files of a volume are links into.
@@ -211,7 +223,7 @@ fn a_client_ca_that_is_taken_off_the_list_is_not_believed_any_more() {
                 "--endpoint",
                 &endpoint,
                 "--timeout",
-                "5s",
+                "60s",
             ])
             .args([
                 "--ca-file",

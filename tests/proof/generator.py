@@ -202,7 +202,7 @@ def main():
     add("--signals", default=",".join(items.SIGNALS), type=lambda text: text.split(","))
     add("--bad-share", type=float, default=0, help="of requests are of the tenant `bad`")
     add("--timeout", type=float, default=10)
-    add("--give-up", type=float, default=60, help="seconds after `stop`")
+    add("--give-up", type=float, default=180, help="seconds after `stop`")
     given = parser.parse_args()
     generator = Generator(given)
     threads = []

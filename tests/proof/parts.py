@@ -60,7 +60,7 @@ class Daemon:
     def address(self, name):
         return f"127.0.0.1:{self.ports[name]}"
 
-    def start(self, patience=120):
+    def start(self, patience=300):
         self.starts += 1
         begun = time.monotonic()
         self.log = self.folder / f"otlpd.{self.starts}.log"
@@ -83,7 +83,7 @@ class Daemon:
 
     def ask(self, path, method="GET"):
         try:
-            connection = http.client.HTTPConnection(self.address("admin"), timeout=5)
+            connection = http.client.HTTPConnection(self.address("admin"), timeout=30)
             connection.request(method, path)
             response = connection.getresponse()
             return response.status, response.read()
@@ -122,7 +122,7 @@ class Daemon:
         self.alive()
         self.child.send_signal(name)
 
-    def stop(self, patience=60):
+    def stop(self, patience=300):
         """SIGTERM: the exit code and the ledger of its last line."""
         self.alive()
         self.peak = max(self.peak, self.rss("VmHWM"))
@@ -198,7 +198,7 @@ class Sink:
         self.at = json.loads(line)
 
     def ask(self, method, path, body=None):
-        connection = http.client.HTTPConnection(self.at["control"], timeout=60)
+        connection = http.client.HTTPConnection(self.at["control"], timeout=300)
         connection.request(method, path, json.dumps(body) if body is not None else None)
         response = connection.getresponse()
         answer = json.loads(response.read())
@@ -247,7 +247,7 @@ class Generators:
                 raise Failure(f"a generator ended; see {folder}/generator.*.log")
             time.sleep(0.02)
 
-    def stop(self, patience=120):
+    def stop(self, patience=300):
         for child in self.children:
             child.stdin.write(b"stop\n")
             child.stdin.close()

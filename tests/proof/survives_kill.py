@@ -39,7 +39,7 @@ acknowledge = "{acknowledge}"
 type = "otlp_grpc"
 endpoint = "http://{sink}"
 compression = "none"
-timeout = "3s"
+timeout = "10s"
 {queue}
 [exporters.backend.retry_on_failure]
 initial_interval = "100ms"
@@ -154,7 +154,8 @@ class Proof:
         if self.given.power == "none" and twice > most:
             failures.append(f"{twice} items arrived twice; {most} could be in flight in all")
         answered = self.answered_before(told)
-        if self.given.power == "none" and answered > 2:
+        # An answer may lie there for as long as the machine stands still.
+        if self.given.power == "none" and answered > 5:
             failures.append(
                 f"items arrived again that the destination had taken {answered:.3f} s before the kill"
             )

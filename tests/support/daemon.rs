@@ -9,13 +9,15 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
 use super::process::until;
+
+pub(crate) use super::process::ports::free_port;
 
 /// A daemon; it ends with the test.
 pub(crate) struct Daemon {
@@ -208,17 +210,6 @@ impl Drop for Daemon {
         // It may have ended already; either way nothing of it is left.
         self.child.kill().ok();
         self.child.wait().ok();
-    }
-}
-
-/// A port below those that the system gives to clients: while a listener on it is closed, no
-/// client's own socket can take its place.
-pub(crate) fn free_port() -> u16 {
-    loop {
-        let port = rand::random_range(10_000..30_000);
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, SystemTime};
 
@@ -19,8 +19,13 @@ use otlpd::otlp::status::{Status, from_grpc_trailers};
 use serde_json::Value;
 use tempfile::TempDir;
 
+#[path = "ports.rs"]
+mod ports;
+
+pub(crate) use ports::free_port;
+
 /// How long a test waits for anything before it fails: long enough for any machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
 
 pub(crate) const TRACES: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 pub(crate) const METRICS: &str = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
@@ -83,7 +88,7 @@ impl Daemon {
 
     fn try_start(setup: &Setup<'_>) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
-        let [grpc, http, admin] = free_addresses();
+        let [grpc, http, admin] = [(); 3].map(|()| SocketAddr::from(([127, 0, 0, 1], free_port())));
         let config = format!(
             "[admin]\nendpoint = \"{admin}\"\n[receivers.apps]\ntype = \"otlp\"\n\
              grpc = {{ endpoint = \"{grpc}\"{} }}\nhttp = {{ endpoint = \"{http}\"{} }}\n{}\n{}",
@@ -195,19 +200,14 @@ impl Drop for Daemon {
     }
 }
 
-/// Three that are free, held together so that they differ.
-fn free_addresses() -> [SocketAddr; 3] {
-    let listeners = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-    listeners.map(|listener| listener.local_addr().unwrap())
-}
-
 /// Waits until something holds.
 pub(crate) fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let begun = SystemTime::now();
     while !condition() {
         let waited = begun.elapsed().unwrap_or_default();
         assert!(waited < PATIENCE, "waited in vain: {what}");
-        std::thread::yield_now();
+        // The daemon that is waited for needs the CPU.
+        std::thread::park_timeout(Duration::from_millis(2));
     }
 }
 

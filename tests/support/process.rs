@@ -10,8 +10,11 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+#[path = "ports.rs"]
+pub(crate) mod ports;
+
 /// How long a test waits for a condition before it fails: long enough for any machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// A running `otlpd bench sink` or `otlpd bench proxy`; it ends with the test.
 pub(crate) struct Running {
@@ -85,14 +88,17 @@ pub(crate) fn load(args: &[&str]) -> Value {
     finish(start_load(args))
 }
 
-/// Starts `otlpd bench load ARGS --json`.
+/// Starts `otlpd bench load ARGS --json`. Where it is not said how long an answer may take, and
+/// what was acknowledged may be on its way, it is as long as a test waits for anything.
 pub(crate) fn start_load(args: &[&str]) -> Child {
-    otlpd()
-        .args(["bench", "load", "--json"])
-        .args(args)
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap()
+    let mut load = otlpd();
+    load.args(["bench", "load", "--json"]).args(args);
+    for flag in ["--timeout", "--settle"] {
+        if !args.contains(&flag) {
+            load.args([flag, "180s"]);
+        }
+    }
+    load.stdout(Stdio::piped()).spawn().unwrap()
 }
 
 /// Waits for the report.

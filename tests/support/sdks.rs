@@ -20,6 +20,10 @@ use tempfile::TempDir;
 
 use super::process::until;
 
+/// How long a client waits for an answer: longer than any machine stands still. Milliseconds, which
+/// Python takes for seconds.
+const TIMEOUT: &str = "60000";
+
 /// Items of each signal from each client: two requests, as the batch processors of all SDKs
 /// send 512 at once.
 pub(crate) const COUNT: usize = 1000;
@@ -324,6 +328,7 @@ impl Clients {
                 .args(&urls)
                 .arg(COUNT.to_string())
                 .args(&seconds)
+                .env("OTEL_EXPORTER_OTLP_TIMEOUT", TIMEOUT)
                 .envs(environment.iter().map(|(name, value)| (*name, value)))
                 .stdin(Stdio::piped())
                 .stdout(Stdio::piped())

@@ -18,6 +18,7 @@ use serde_json::Value;
 use socket2::SockRef;
 use tempfile::TempDir;
 
+use super::process::ports::free_listener;
 use super::process::until;
 
 /// A program that another test starts while sockets are passed to ours would have them too.
@@ -53,7 +54,7 @@ impl Service {
     fn prepare(sections: &str, activated: bool, names: Option<[&str; 3]>) -> Self {
         let alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let folder = tempfile::tempdir().unwrap();
-        let listeners = [(); 3].map(|()| listener());
+        let listeners = [(); 3].map(|()| free_listener());
         let mut ports = listeners.each_ref().map(|l| l.local_addr().unwrap().port());
         let mut sockets = Vec::new();
         if activated {
@@ -65,7 +66,7 @@ impl Service {
             drop(listeners);
         }
         if names.is_some() {
-            ports[2] = listener().local_addr().unwrap().port();
+            ports[2] = free_listener().local_addr().unwrap().port();
         }
         let [grpc, http, admin] = ports;
         let config = format!(
@@ -243,16 +244,6 @@ fn upgrade(config: &std::path::Path, flags: &[&str]) -> (Option<i32>, String) {
         .unwrap();
     let said = [output.stdout, output.stderr].concat();
     (output.status.code(), String::from_utf8(said).unwrap())
-}
-
-/// On a port below those that the system gives to clients.
-fn listener() -> TcpListener {
-    loop {
-        let port = rand::random_range(10_000..30_000);
-        if let Ok(listener) = TcpListener::bind(("127.0.0.1", port)) {
-            return listener;
-        }
-    }
 }
 
 /// The same socket by a descriptor above those that are passed.

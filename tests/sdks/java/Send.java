@@ -128,6 +128,12 @@ final class Send {
                 header -> URLDecoder.decode(header[1], StandardCharsets.UTF_8)));
   }
 
+  /** The same of how long an answer may take, in milliseconds. */
+  static Duration timeout() {
+    var text = System.getenv().getOrDefault("OTEL_EXPORTER_OTLP_TIMEOUT", "10000");
+    return Duration.ofMillis(Long.parseLong(text));
+  }
+
   public static void main(String[] arguments) throws IOException {
     String grpc = arguments[0];
     String http = arguments[1] + "/v1/";
@@ -140,6 +146,7 @@ final class Send {
               .setEndpoint(grpc)
               .setCompression(compression)
               .setHeaders(Send::headers)
+              .setTimeout(timeout())
               .build();
       sends.add(() -> overGrpc.spans(grpcSpans));
       var grpcLogs =
@@ -147,6 +154,7 @@ final class Send {
               .setEndpoint(grpc)
               .setCompression(compression)
               .setHeaders(Send::headers)
+              .setTimeout(timeout())
               .build();
       sends.add(() -> overGrpc.logs(grpcLogs));
       var grpcPoints =
@@ -154,6 +162,7 @@ final class Send {
               .setEndpoint(grpc)
               .setCompression(compression)
               .setHeaders(Send::headers)
+              .setTimeout(timeout())
               .build();
       sends.add(() -> overGrpc.points(grpcPoints));
       var overHttp = new Send("java/http/" + compression, count);
@@ -162,6 +171,7 @@ final class Send {
               .setEndpoint(http + "traces")
               .setCompression(compression)
               .setHeaders(Send::headers)
+              .setTimeout(timeout())
               .build();
       sends.add(() -> overHttp.spans(httpSpans));
       var httpLogs =
@@ -169,6 +179,7 @@ final class Send {
               .setEndpoint(http + "logs")
               .setCompression(compression)
               .setHeaders(Send::headers)
+              .setTimeout(timeout())
               .build();
       sends.add(() -> overHttp.logs(httpLogs));
       var httpPoints =
@@ -176,13 +187,14 @@ final class Send {
               .setEndpoint(http + "metrics")
               .setCompression(compression)
               .setHeaders(Send::headers)
+              .setTimeout(timeout())
               .build();
       sends.add(() -> overHttp.points(httpPoints));
     }
     System.out.println("ready");
     System.in.read();
     List<CompletableResultCode> sent = sends.stream().map(Supplier::get).toList();
-    var all = CompletableResultCode.ofAll(sent).join(60, TimeUnit.SECONDS);
+    var all = CompletableResultCode.ofAll(sent).join(180, TimeUnit.SECONDS);
     System.exit(all.isSuccess() ? 0 : 1);
   }
 }

@@ -30,7 +30,7 @@ use opentelemetry_sdk::trace::SdkTracerProvider;
 
 type Outcome = Result<(), Box<dyn Error + Send + Sync>>;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// The exporter builders of the three signals share methods, but no trait with all of them.
 macro_rules! exporter {
