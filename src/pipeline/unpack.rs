@@ -30,8 +30,11 @@ pub(super) fn unpack(request: &mut Request, budget: &Budget) -> Result<Unpacked,
         None => (body, None),
         Some(coding) => {
             let mut grow = |total: usize| pay(budget, reservation, body.len() + total);
-            let plain = compression::inflate(coding, &body, limit, &mut grow)
-                .map_err(|error| refuse(error, limit))?;
+            // What could not be paid for even if it were alone is not to come again.
+            let most = budget.most();
+            let payable = limit.min(most.saturating_sub(body.len()));
+            let plain = compression::inflate(coding, &body, payable, &mut grow)
+                .map_err(|error| refuse(error, limit.min(most)))?;
             let encoded = coding.encoding().map(|encoding| (encoding, body));
             let kept = encoded.as_ref().map_or(0, |(_, body)| body.len());
             reservation.shrink_to(kept + plain.len());
@@ -207,6 +210,22 @@ mod tests {
         assert!(matches!(refused, Refused::Overloaded { .. }), "{refused:?}");
         drop((request, other));
         assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn what_inflates_to_more_than_may_ever_be_paid_for_is_not_to_come_again() {
+        let text = TEXT.replace("\"a\"", &format!("\"{}\"", "a".repeat(8000)));
+        for (encoding, coding) in [
+            (Encoding::Gzip, Coding::Gzip),
+            (Encoding::Zstd, Coding::Zstd),
+        ] {
+            let body = compression::deflate(encoding, &[text.clone().into()]).unwrap();
+            let budget = Budget::new(9000);
+            let limit = budget.most();
+            let mut request = request(body, Some(coding), &budget);
+            let refused = unpack(&mut request, &budget).err().unwrap();
+            assert_eq!(refused, Refused::TooLarge { limit });
+        }
     }
 
     #[test]
