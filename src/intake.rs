@@ -165,7 +165,8 @@ impl Intake {
     }
 
     /// Lets a request of `bytes` in; holds it until it is its tenant's turn and there is room, or
-    /// the caller's deadline is reached. A large one is let in with a part.
+    /// the caller's deadline is reached. A large one is let in with a part. Of one that shares its
+    /// connection, the turn comes later: [`Intake::turn`].
     pub async fn admit(
         &self,
         signal: Signal,
@@ -197,8 +198,8 @@ impl Intake {
         }
         let tenant = caller.tenant.as_ref().map(|named| &named.tenant);
         let charge = match tenant {
-            Some(tenant) => Some(self.in_turn(tenant, caller.deadline).await?),
-            None => None,
+            Some(tenant) if !caller.shares() => Some(self.in_turn(tenant, caller.deadline).await?),
+            _ => None,
         };
         let gates = self
             .gates
@@ -229,8 +230,18 @@ impl Intake {
         }
     }
 
-    /// Holds a request while its tenant has sent more than it may: with no part of the budget
-    /// and of no queue's room, and behind those of the same tenant only.
+    /// Holds a request that was read, until it is its tenant's turn, if it was let in before.
+    pub async fn turn(&self, admission: &mut Admission) -> Result<(), Refused> {
+        let Admission { caller, charge, .. } = admission;
+        if let (None, Some(named)) = (&charge, &caller.tenant) {
+            let turn = self.in_turn(&named.tenant, caller.deadline).await;
+            *charge = Some(turn.map_err(|refused| caller.refused(refused))?);
+        }
+        Ok(())
+    }
+
+    /// Holds a request while its tenant has sent more than it may, behind those of the same tenant
+    /// only, and in no queue. If it is not read yet, it takes no part of the budget meanwhile.
     async fn in_turn(&self, tenant: &Arc<Tenant>, deadline: Instant) -> Result<Charge, Refused> {
         if let Some(charge) = tenant.try_enter() {
             return Ok(charge);

@@ -156,6 +156,7 @@ impl Intake {
             deadline: self.deadline(timeout),
             tenant: tenants.map(|tenants| tenants.of(headers, identity)),
             priority: priorities.and_then(|priorities| priorities.named_in(headers)),
+            shares: false,
         }
     }
 }
@@ -169,6 +170,8 @@ pub struct Caller {
     pub tenant: Option<Named>,
     /// The class that it names, where it names one.
     pub priority: Option<Priority>,
+    /// Whether its connection carries other requests at the same time.
+    shares: bool,
 }
 
 impl Caller {
@@ -178,7 +181,22 @@ impl Caller {
             deadline,
             tenant: None,
             priority: None,
+            shares: false,
         }
+    }
+
+    /// The same on a connection that other requests share, perhaps those of other tenants. Bodies
+    /// that nobody reads take the room of theirs there, so one that has to wait for its tenant's
+    /// turn alone is read first.
+    pub fn sharing(self) -> Self {
+        Self {
+            shares: true,
+            ..self
+        }
+    }
+
+    pub(super) fn shares(&self) -> bool {
+        self.shares
     }
 
     /// What pays for its requests: its tenant's part of the whole budget.

@@ -29,9 +29,14 @@ pub struct Traffic {
     spoke_again: Notify,
     /// How many requests there have been.
     requests: AtomicUsize,
+    /// How many requests are held, unread.
+    held: AtomicUsize,
     /// Somebody waits for a place on the listener.
     crowded: Arc<AtomicBool>,
 }
+
+/// A request that is held until this is dropped.
+struct Held<'a>(&'a AtomicUsize);
 
 /// A request that is under way until this is dropped.
 struct UnderWay(Arc<Traffic>);
@@ -49,6 +54,7 @@ impl Traffic {
             leaving: AtomicBool::new(false),
             spoke_again: Notify::new(),
             requests: AtomicUsize::new(0),
+            held: AtomicUsize::new(0),
             crowded: Arc::clone(crowded),
         })
     }
@@ -73,6 +79,18 @@ impl Traffic {
     /// Waits until its place is asked for.
     pub(super) async fn asked(&self) {
         self.asked.notified().await;
+    }
+
+    /// Waits until a request is let in, whose body meanwhile may fill the connection.
+    pub async fn held<T>(&self, let_in: impl Future<Output = T>) -> T {
+        self.held.fetch_add(1, Ordering::Relaxed);
+        let _held = Held(&self.held);
+        let_in.await
+    }
+
+    /// Whether requests are held here, so that others may not get through.
+    pub fn holds(&self) -> bool {
+        self.held.load(Ordering::Relaxed) > 0
     }
 
     /// Whether somebody waits for a connection's place, so that who is slow had better go.
@@ -153,6 +171,12 @@ impl Traffic {
                 return;
             }
         }
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -12,7 +12,8 @@ use tokio::time::{Instant, timeout_at};
 
 use super::refusal::Failed;
 use crate::intake::{Admission, Intake, Kind, MAX_EXPECTED, Refused, SHOWN, at_first};
-use crate::telemetry::metrics::Fault;
+use crate::net::serve::Traffic;
+use crate::telemetry::metrics::{Fault, Refusal};
 
 /// A chunk of at least this many bytes that is the whole body is kept as it is. Smaller ones
 /// are copied, since a small chunk keeps the connection's much larger read buffer alive.
@@ -63,8 +64,8 @@ pub(super) struct Reading<'a> {
     /// Milliseconds that the client waited for us meanwhile.
     held: AtomicU64,
     holds: AtomicBool,
-    /// Whether somebody waits for what a slow client holds.
-    wanted: &'a (dyn Fn() -> bool + Sync),
+    /// Why a slow client is given up, where somebody waits for what it holds.
+    wanted: &'a (dyn Fn() -> Option<Refusal> + Sync),
 }
 
 /// How often it is looked at how fast a client is, and how long none is called slow.
@@ -79,7 +80,7 @@ impl<'a> Reading<'a> {
     pub(super) fn new(
         longest: Duration,
         gives_up: Option<Instant>,
-        wanted: &'a (dyn Fn() -> bool + Sync),
+        wanted: &'a (dyn Fn() -> Option<Refusal> + Sync),
     ) -> Self {
         let began = Instant::now();
         let until = began + longest;
@@ -144,11 +145,11 @@ impl<'a> Reading<'a> {
             if now >= self.until {
                 return Err(match self.gives_up {
                     true => Failed::late(),
-                    false => Failed::slow(),
+                    false => Failed::slow(Refusal::SlowClient),
                 });
             }
-            if self.is_slow(now) && (self.wanted)() {
-                return Err(Failed::slow());
+            if let (true, Some(why)) = (self.is_slow(now), (self.wanted)()) {
+                return Err(Failed::slow(why));
             }
             look = now + LOOK_EVERY;
         }
@@ -166,6 +167,16 @@ impl<'a> Reading<'a> {
             && time >= LOOK_EVERY
             && (received as f64) < time.as_secs_f64() * due
     }
+}
+
+/// Why a request that is slow to come is given up, if `others` wait for what it holds or for its
+/// connection's place.
+pub(super) fn slow_goes(others: bool, traffic: &Traffic) -> Option<Refusal> {
+    let is_wanted = others || traffic.is_crowded();
+    is_wanted.then(|| match traffic.holds() {
+        true => Refusal::ConnectionFull,
+        false => Refusal::SlowClient,
+    })
 }
 
 /// Where a body is read into, and what pays for it.

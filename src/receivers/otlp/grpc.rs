@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::answer::Answer;
-use super::body::{ReadError, Reading, Room};
+use super::body::{ReadError, Reading, Room, slow_goes};
 use super::guard::Guard;
 use super::health::Health;
 use super::packed::takes_gzip;
@@ -111,12 +111,14 @@ impl Grpc {
         let gives_up = patience.map(|patience| Instant::now() + patience);
         let headers = request.headers();
         let caller = self.intake.caller(headers, identity.as_ref(), patience);
+        let caller = caller.sharing();
         let budget = caller.budget(&self.intake.budget).clone();
         let wanted = || {
-            traffic.is_crowded() || self.streams.is_crowded() || self.intake.is_waited_for(&budget)
+            let others = self.streams.is_crowded() || self.intake.is_waited_for(&budget);
+            slow_goes(others, traffic)
         };
         let reading = Reading::new(READ_TIMEOUT, gives_up, &wanted);
-        let body = (request.into_body(), reading);
+        let body = (request.into_body(), reading, traffic);
         let request = self.read(signal, body, encoding, caller).await?;
         traffic.heard();
         let wire = request.body.len();
@@ -129,12 +131,13 @@ impl Grpc {
     async fn read(
         &self,
         signal: Signal,
-        (mut body, reading): (Incoming, Reading<'_>),
+        (mut body, reading, traffic): (Incoming, Reading<'_>, &Traffic),
         encoding: Option<Coding>,
         caller: Caller,
     ) -> Result<intake::Request, Failed> {
         let expected = self.intake.expected();
-        let mut admission = self.intake.admit(signal, expected, caller).await?;
+        let admitted = self.intake.admit(signal, expected, caller);
+        let mut admission = traffic.held(admitted).await?;
         let reading = reading.begin();
         let mut prefix = Prefix::default();
         let first = reading.in_time(prefix.read(&mut body, &reading)).await??;
@@ -157,6 +160,7 @@ impl Grpc {
         };
         let read = room.read(first, &mut body, &reading);
         let read = reading.in_time(read).await??;
+        self.intake.turn(&mut admission).await?;
         Ok(intake::Request {
             signal,
             body: read,
@@ -178,7 +182,7 @@ pub(super) async fn message_of(
 ) -> Result<Bytes, Failed> {
     let encoding = encoding(request.headers())?;
     let mut body = request.into_body();
-    let reading = Reading::new(time, None, &|| false);
+    let reading = Reading::new(time, None, &|| None);
     let mut prefix = Prefix::default();
     let first = reading.in_time(prefix.read(&mut body, &reading)).await??;
     let length = prefix.length();

@@ -12,7 +12,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use tokio::time::{Instant, timeout};
 
-use super::body::{Reading, Room, next_data};
+use super::body::{Reading, Room, next_data, slow_goes};
 use super::cors::Cors;
 use super::guard::Guard;
 use super::packed;
@@ -112,14 +112,23 @@ impl Http {
         identity: Option<Identity>,
     ) -> Result<(Signal, Format, Accepted), Failed> {
         let (signal, format, encoding) = look(kind, head)?;
-        let caller = self.intake.caller(&head.headers, identity.as_ref(), None);
+        let mut caller = self.intake.caller(&head.headers, identity.as_ref(), None);
+        if head.version == Version::HTTP_2 {
+            caller = caller.sharing();
+        }
         slim(head);
         let budget = caller.budget(&self.intake.budget).clone();
         let wanted = || {
-            traffic.is_crowded() || self.streams.is_crowded() || self.intake.is_waited_for(&budget)
+            let others = self.streams.is_crowded() || self.intake.is_waited_for(&budget);
+            slow_goes(others, traffic)
         };
         let reading = Reading::new(self.read_timeout, None, &wanted);
-        let read = self.read(signal, (body, reading), (format, encoding), caller);
+        let read = self.read(
+            signal,
+            (body, reading, traffic),
+            (format, encoding),
+            caller,
+        );
         let request = read.await?;
         traffic.heard();
         let wire = request.body.len();
@@ -131,7 +140,7 @@ impl Http {
     async fn read(
         &self,
         signal: Signal,
-        (body, reading): (&mut Incoming, Reading<'_>),
+        (body, reading, traffic): (&mut Incoming, Reading<'_>, &Traffic),
         (format, encoding): (Format, Option<Coding>),
         caller: Caller,
     ) -> Result<intake::Request, Failed> {
@@ -150,7 +159,8 @@ impl Http {
             Some(length) => self.intake.needs(kind, &caller, length),
             None => self.intake.expected(),
         };
-        let mut admission = self.intake.admit(signal, expected, caller).await?;
+        let admitted = self.intake.admit(signal, expected, caller);
+        let mut admission = traffic.held(admitted).await?;
         let reading = reading.begin();
         let mut room = Room {
             intake: &self.intake,
@@ -160,6 +170,7 @@ impl Http {
         };
         let read = room.read(Bytes::new(), body, &reading);
         let read = reading.in_time(read).await??;
+        self.intake.turn(&mut admission).await?;
         Ok(intake::Request {
             signal,
             body: read,

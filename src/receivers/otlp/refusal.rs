@@ -51,12 +51,11 @@ impl Failed {
         Self::fault(fault, Status::invalid_argument(problem, "", problem))
     }
 
-    /// The client took too long to send what it announced.
-    pub(super) fn slow() -> Self {
-        let status = Status::unavailable(words(Refusal::SlowClient), Duration::from_secs(1));
+    /// The client took too long to send what it announced, by its own fault or not.
+    pub(super) fn slow(why: Refusal) -> Self {
         Self {
-            status,
-            kind: Kind::Refusal(Refusal::SlowClient),
+            status: Status::unavailable(words(why), Duration::from_secs(1)),
+            kind: Kind::Refusal(why),
         }
     }
 
@@ -197,5 +196,8 @@ fn words(why: Refusal) -> &'static str {
         Refusal::RateLimited => "the tenant has sent more than it may; try again later",
         Refusal::FaultInjected => "a fault was injected; try again later",
         Refusal::SlowClient => "the request was not sent within the time that one may take",
+        Refusal::ConnectionFull => {
+            "other requests of its connection wait for memory, and left it no room; try again later"
+        }
     }
 }

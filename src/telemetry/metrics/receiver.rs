@@ -31,11 +31,13 @@ pub enum Refusal {
     FaultInjected,
     /// The client did not send in time what it announced.
     SlowClient,
+    /// It could not, since the requests that are held on its connection fill that.
+    ConnectionFull,
 }
 
 impl Refusal {
     /// Every reason; `as usize` is the index into it.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Budget,
         Self::TooManyHeld,
         Self::QueueFull,
@@ -45,6 +47,7 @@ impl Refusal {
         Self::RateLimited,
         Self::FaultInjected,
         Self::SlowClient,
+        Self::ConnectionFull,
     ];
 
     /// The word for it in metric labels and logs.
@@ -59,6 +62,7 @@ impl Refusal {
             Self::RateLimited => "rate_limited",
             Self::FaultInjected => "fault_injected",
             Self::SlowClient => "slow_client",
+            Self::ConnectionFull => "connection_full",
         }
     }
 }

@@ -137,7 +137,8 @@ single! {
     RECEIVER_REFUSED_REQUESTS: Kind::Counter,
         "otlpd_receiver_refused_requests" "" ["receiver", "transport", "reason"]
         "Requests that were refused: budget, too_many_held, queue_full, draining, \
-         not_delivered, not_stored, rate_limited, fault_injected or slow_client.";
+         not_delivered, not_stored, rate_limited, fault_injected, slow_client or \
+         connection_full.";
     RECEIVER_FAULTY_REQUESTS: Kind::Counter,
         "otlpd_receiver_faulty_requests" "" ["receiver", "transport", "reason"]
         "Requests at fault: malformed, compression, encoding, media_type, too_large, framing, \
