@@ -1,7 +1,7 @@
 //! The signals that ask us to stop, or to let another process take over.
 
 use std::fmt;
-use std::io;
+use std::io::{self, IsTerminal};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -12,6 +12,8 @@ pub enum StopSignal {
     Terminate,
     /// From a terminal.
     Interrupt,
+    /// From a terminal that is closed.
+    Hangup,
 }
 
 impl fmt::Display for StopSignal {
@@ -19,6 +21,7 @@ impl fmt::Display for StopSignal {
         f.write_str(match self {
             Self::Terminate => "SIGTERM",
             Self::Interrupt => "SIGINT",
+            Self::Hangup => "SIGHUP",
         })
     }
 }
@@ -32,28 +35,48 @@ pub enum Wish {
     Upgrade,
 }
 
-/// SIGTERM and SIGINT. They no longer end the process from the moment that this is made.
+/// SIGTERM, SIGINT and SIGHUP. They no longer end the process from the moment that this is made.
+///
+/// SIGHUP asks to stop where we were started from a terminal, which then is closed. To a daemon it is
+/// sent in the hope that it reads its configuration again: that changes nothing, and is told how it
+/// is done.
 #[derive(Debug)]
 pub struct StopSignals {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
+    at_a_terminal: bool,
 }
 
+/// What is said of a SIGHUP that changes nothing.
+const NOTHING_IS_READ_AGAIN: &str = "SIGHUP: nothing is read again. `otlpd upgrade` starts a new \
+    process with the configuration as it is now, and refuses no client; certificates, keys and \
+    tokens in files are read again by themselves";
+
 impl StopSignals {
-    /// Takes both signals over. Must be called within a runtime; fails only if the system
+    /// Takes these signals over. Must be called within a runtime; fails only if the system
     /// refuses.
     pub fn install() -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+            at_a_terminal: io::stdin().is_terminal(),
         })
     }
 
     /// Waits for the next of them; a second one may be waited for, to stop at once. Cancel-safe.
     pub async fn next(&mut self) -> StopSignal {
-        tokio::select! {
-            _ = self.terminate.recv() => StopSignal::Terminate,
-            _ = self.interrupt.recv() => StopSignal::Interrupt,
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return StopSignal::Terminate,
+                _ = self.interrupt.recv() => return StopSignal::Interrupt,
+                _ = self.hangup.recv() => {}
+            }
+            if self.at_a_terminal {
+                return StopSignal::Hangup;
+            }
+            tracing::warn!("{NOTHING_IS_READ_AGAIN}");
         }
     }
 }
@@ -66,7 +89,7 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Takes all three over. Must be called within a runtime; fails only if the system refuses.
+    /// Takes them over. Must be called within a runtime; fails only if the system refuses.
     pub fn install() -> io::Result<Self> {
         Ok(Self {
             stop: StopSignals::install()?,
@@ -139,6 +162,16 @@ mod tests {
         assert!(futures_util::poll!(&mut stop).is_pending());
         raise("-TERM").await;
         assert_eq!(stop.await, StopSignal::Terminate);
+        // A terminal that is closed does, but not whoever hopes for a reload.
+        signals.stop.at_a_terminal = true;
+        raise("-HUP").await;
+        assert_eq!(signals.next().await, Wish::Stop(StopSignal::Hangup));
+        signals.stop.at_a_terminal = false;
+        raise("-HUP").await;
+        let mut next = Box::pin(signals.next());
+        assert!(futures_util::poll!(&mut next).is_pending());
+        raise("-INT").await;
+        assert_eq!(next.await, Wish::Stop(StopSignal::Interrupt));
     }
 
     #[test]

@@ -17,6 +17,7 @@ use crate::telemetry::metrics::table;
 mod bucket;
 mod config;
 mod tenant;
+mod turn;
 
 pub use config::{LimitsConfig, TenantSource, TenantsConfig};
 pub use tenant::{Charge, Tenant};

@@ -123,12 +123,7 @@ impl Http {
             slow_goes(others, traffic)
         };
         let reading = Reading::new(self.read_timeout, None, &wanted);
-        let read = self.read(
-            signal,
-            (body, reading, traffic),
-            (format, encoding),
-            caller,
-        );
+        let read = self.read(signal, (body, reading, traffic), (format, encoding), caller);
         let request = read.await?;
         traffic.heard();
         let wire = request.body.len();
