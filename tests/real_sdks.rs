@@ -23,6 +23,7 @@ mod process;
 #[path = "support/sdks.rs"]
 mod sdks;
 
+use std::panic::catch_unwind;
 use std::path::Path;
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
@@ -117,6 +118,15 @@ fn clients_that_find_the_queue_full_are_held_and_lose_nothing() {
     if languages.is_empty() {
         return;
     }
+    // The times are those that everybody has: ten seconds of patience, seven without a
+    // destination. A machine that stands still for the rest is given two more chances.
+    let outage = || sit_out_an_outage(&languages);
+    if catch_unwind(outage).is_err() && catch_unwind(outage).is_err() {
+        outage();
+    }
+}
+
+fn sit_out_an_outage(languages: &[&Language]) {
     let mut sink = Sink::closed();
     let small = "queue = { max_bytes = \"4MiB\" }\n";
     let sections = exporter(
@@ -124,9 +134,8 @@ fn clients_that_find_the_queue_full_are_held_and_lose_nothing() {
         &sink.grpc,
         &format!("compression = \"none\"\n{small}"),
     );
-    // Longer than that, since on a slow machine it takes its time until many of them are.
-    let daemon = Daemon::start(&format!("[intake]\nmax_wait = \"50s\"\n{sections}"));
-    let mut clients = Clients::start(&languages, &addresses(&daemon), None);
+    let daemon = Daemon::start(&sections);
+    let mut clients = Clients::start_impatient(languages, &addresses(&daemon));
     let begun = SystemTime::now();
     // Each client has twelve requests under way at first, one for each of its exporters.
     let enough = 12 * languages.len() as u64 * 3 / 4;
@@ -136,8 +145,8 @@ fn clients_that_find_the_queue_full_are_held_and_lose_nothing() {
     });
     sink.open();
     clients.wait();
-    sink.wait(&languages, &["grpc"]);
-    conclude(daemon, &mut sink, &languages, &["grpc"]);
+    sink.wait(languages, &["grpc"]);
+    conclude(daemon, &mut sink, languages, &["grpc"]);
 }
 
 #[test]

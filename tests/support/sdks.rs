@@ -20,9 +20,9 @@ use tempfile::TempDir;
 
 use super::process::until;
 
-/// How long a client waits for an answer: longer than any machine stands still. Milliseconds, which
-/// Python takes for seconds.
-const TIMEOUT: &str = "60000";
+/// How long a client waits for an answer where that is not what is asked: longer than any machine
+/// stands still. Milliseconds, which Python takes for seconds.
+const TIMEOUT: (&str, &str) = ("OTEL_EXPORTER_OTLP_TIMEOUT", "60000");
 
 /// Items of each signal from each client: two requests, as the batch processors of all SDKs
 /// send 512 at once.
@@ -309,7 +309,12 @@ impl Clients {
         )
     }
 
-    /// The same with environment variables, by which SDKs are configured.
+    /// The same with the time that each SDK waits for an answer by itself: ten seconds.
+    pub(crate) fn start_impatient(languages: &[&Language], addresses: &[String; 2]) -> Self {
+        Self::start_with(languages, addresses, None, &[(TIMEOUT.0, String::new())])
+    }
+
+    /// The same with environment variables, by which SDKs are configured; an empty one is none.
     pub(crate) fn start_with(
         languages: &[&Language],
         addresses: &[String; 2],
@@ -324,12 +329,18 @@ impl Clients {
                 false => format!("http://{address}"),
             });
         let start = |language: &&Language| {
-            let client = (language.client)(&sdks())
+            let mut client = (language.client)(&sdks());
+            client.env(TIMEOUT.0, TIMEOUT.1);
+            for (name, value) in environment {
+                match value.is_empty() {
+                    true => client.env_remove(name),
+                    false => client.env(name, value),
+                };
+            }
+            let client = client
                 .args(&urls)
                 .arg(COUNT.to_string())
                 .args(&seconds)
-                .env("OTEL_EXPORTER_OTLP_TIMEOUT", TIMEOUT)
-                .envs(environment.iter().map(|(name, value)| (*name, value)))
                 .stdin(Stdio::piped())
                 .stdout(Stdio::piped())
                 .stderr(File::create(said.path().join(language.name)).unwrap())
