@@ -667,6 +667,46 @@ async fn what_is_given_up_for_good_is_a_dead_letter() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_grows_too_old_in_one_go_is_kept_to_the_last_request() {
+    let folder = tempfile::tempdir().unwrap();
+    let storage = Storage::open(StorageOptions {
+        directory: folder.path().to_owned(),
+        sync_interval: SECOND,
+        keys: Vec::new(),
+    })
+    .unwrap();
+    let letters = DeadLetters::open(&storage, 64 << 20, Arc::default()).unwrap();
+    let config = LaneConfig {
+        max_in_flight: InFlight::fixed(1),
+        timeout: 1000 * SECOND,
+        queue: QueueConfig {
+            max_age: 2 * SECOND,
+            ..config().queue
+        },
+        ..config()
+    };
+    let hangs = Answer::TakeAfter(100 * SECOND);
+    let running = start_keeping(config, &[], hangs, letters.clone());
+    running.push(batch(1, 100));
+    running.called(1).await;
+    for _ in 0..3000 {
+        running.push(batch(1, 100));
+    }
+    // Nothing else happens in the lane meanwhile.
+    sleep(3 * SECOND).await;
+    letters.finish().await;
+    let counts = running.counts();
+    assert_eq!(counts.dropped[Reason::TooOld as usize], 3000);
+    assert_eq!(counts.dead_lettered, 3000);
+    let of = letters.counts().unwrap();
+    assert_eq!((of.letters, of.lost_items.len()), (3000, 0));
+    let shown = running.lane.stats.snapshot();
+    assert_eq!((shown.queue_items, shown.queue_bytes), (0, 0));
+    assert_eq!(shown.oldest_age_seconds, None);
+    storage.close();
+}
+
+#[tokio::test(start_paused = true)]
 async fn several_poisonous_requests_are_found_wherever_they_lie() {
     let patterns: [&dyn Fn(usize) -> bool; 5] = [
         &|client| client < 20,
