@@ -270,7 +270,10 @@ async fn what_waits_for_its_letter_at_the_end_is_there_at_the_next_start() {
     std::fs::remove_dir_all(&letters).unwrap();
     std::fs::write(&letters, "").unwrap();
     send(&first, &[request(MARKER)]).await;
-    until("it is refused", || backend.calls().len() == 1);
+    until("the trouble is told", || {
+        let readiness = first.status()["readiness"].to_string();
+        readiness.contains("dead_letters_failing")
+    });
     let (status, ledger) = first.stop();
     assert!(status.success(), "{ledger}");
     assert_eq!(ledger["logs"]["exporters"]["backend"]["kept"], 1);

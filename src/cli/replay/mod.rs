@@ -107,18 +107,17 @@ impl Replay {
         if ended.is_ok() || course.tally != Tally::default() {
             super::print(&course.tally.to_string());
         }
-        self.tell_of_strangers(&mut course);
+        self.tell_of_strangers(&course);
         ended.map(|()| course.complete && course.tally.all_delivered())
     }
 
-    /// A name that no letter bears is a mistake, unless not all of them were looked at.
-    fn tell_of_strangers(&self, course: &mut Course) {
+    /// A name that no letter bears is likely a mistake, unless not all of them were looked at.
+    fn tell_of_strangers(&self, course: &Course) {
         if !course.complete || course.tally.chosen() > 0 {
             return;
         }
         let known: Vec<&str> = course.exporters.iter().map(String::as_str).collect();
         for name in self.choice.strangers(&known) {
-            course.complete = false;
             super::complain(&format!(
                 "no dead letter is for the exporter {name}; there are some for: {}\n",
                 known.join(", ")

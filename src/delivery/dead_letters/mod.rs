@@ -128,7 +128,7 @@ impl DeadLetters {
     }
 
     /// Announces a letter; none where what is given up for this reason is not written down.
-    pub fn expect(&self, reason: Reason) -> Option<Awaited> {
+    pub fn announce(&self, reason: Reason) -> Option<Awaited> {
         let office = self.0.as_ref().filter(|_| is_kept(reason))?;
         office.awaited.send_modify(|count| *count += 1);
         Some(Awaited(Arc::clone(office)))
@@ -243,10 +243,7 @@ impl Office {
             let written = self.log.append(record, room).await;
             written.map_err(|error| Unwritten {
                 loss: Loss::StorageFailed,
-                problem: format!(
-                    "{error}; give the disk room, or the dead letters less of it \
-                     (storage.dead_letters_max_bytes)"
-                ),
+                problem: format!("{error}; or lower storage.dead_letters_max_bytes"),
             })
         };
         let mut written = append().await;

@@ -60,7 +60,7 @@ impl Kept {
             reservations: SmallVec::new(),
         };
         let receipt = Receipt::open(items, Arc::clone(&self.account), None);
-        if self.letters.expect(reason).is_none() {
+        if self.letters.announce(reason).is_none() {
             return receipt.settle(Fate::Dropped(reason));
         }
         let cause = Cause { reason, text: "no" };
@@ -151,7 +151,7 @@ async fn what_another_try_does_not_cure_is_no_letter() {
 async fn the_end_waits_for_letters_that_are_announced() {
     let kept = open(1 << 20);
     kept.letters.finish().await;
-    let awaited = kept.letters.expect(Reason::TooOld);
+    let awaited = kept.letters.announce(Reason::TooOld);
     let finished = kept.letters.finish();
     tokio::pin!(finished);
     assert!(futures_util::poll!(&mut finished).is_pending());

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Lane;
 use crate::batch::Batch;
@@ -90,7 +90,7 @@ impl Lane {
             ..
         } in shipment.take_apart()
         {
-            let Some(awaited) = self.dead_letters.expect(reason) else {
+            let Some(awaited) = self.dead_letters.announce(reason) else {
                 receipt.settle(Fate::Dropped(reason));
                 continue;
             };
@@ -113,9 +113,17 @@ impl Lane {
             match self.write_letter().await {
                 Written::Done => {}
                 Written::Nothing => self.posted.notified().await,
-                Written::Held => sleep(WRITE_AGAIN).await,
+                // Sooner where something has changed.
+                Written::Held => drop(timeout(WRITE_AGAIN, self.posted.notified()).await),
             }
         }
+    }
+
+    /// The disk took nothing of a request either, and the file that it was for is ended: where all
+    /// in it is settled it leaves the disk, and letters that wait find room before the next
+    /// request does.
+    pub(super) fn retry_letters(&self) {
+        self.posted.notify_one();
     }
 
     /// Whether letters are to be written, and can be as far as is known.
