@@ -124,13 +124,12 @@ impl Receipt {
         }
     }
 
-    /// We gave the items up; what remains can say that the dead letters have them.
-    pub fn settle_dropped(mut self, reason: Reason) -> Remains {
-        let claims = std::mem::take(&mut self.claims);
-        for claim in &claims {
-            claim.settle(Fate::Dropped(reason));
+    /// We gave the items up, and the dead letters have them.
+    pub fn settle_dead_lettered(self, reason: Reason) {
+        for claim in &self.claims {
+            claim.account.dead_letter(claim.items);
         }
-        Remains { claims }
+        self.settle(Fate::Dropped(reason));
     }
 
     /// The destination took all but `rejected` of the items.
@@ -146,22 +145,6 @@ impl Receipt {
             }
         }
         self.settle(Fate::Delivered);
-    }
-}
-
-/// What is left of a receipt whose items were given up. While it lives they stay on disk where
-/// they lay, if they did: a crash before the dead letter is written brings them back.
-#[derive(Debug, Default)]
-pub struct Remains {
-    claims: SmallVec<[Claim; 1]>,
-}
-
-impl Remains {
-    /// The items stand in the dead letters now.
-    pub fn dead_lettered(self) {
-        for claim in self.claims {
-            claim.account.dead_letter(claim.items);
-        }
     }
 }
 
@@ -256,17 +239,15 @@ mod tests {
     }
 
     #[test]
-    fn what_remains_of_a_receipt_says_that_its_items_are_dead_letters() {
+    fn what_the_dead_letters_have_is_dropped_and_kept_there() {
         let account = account();
         let mut receipt = Receipt::open(5, Arc::clone(&account), None);
         receipt.merge(Receipt::open(2, Arc::clone(&account), None));
-        let remains = receipt.settle_dropped(Reason::Permanent);
-        let dropped = account.counts();
-        assert_eq!(dropped.dropped[Reason::Permanent as usize], 7);
-        assert_eq!((dropped.dead_lettered, dropped.in_process), (0, 0));
-        remains.dead_lettered();
-        assert_eq!(account.counts().dead_lettered, 7);
-        assert!(account.counts().balances());
+        receipt.settle_dead_lettered(Reason::Permanent);
+        let counts = account.counts();
+        assert_eq!(counts.dropped[Reason::Permanent as usize], 7);
+        assert_eq!((counts.dead_lettered, counts.in_process), (7, 0));
+        assert!(counts.balances());
     }
 
     #[test]

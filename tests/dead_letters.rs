@@ -184,10 +184,9 @@ async fn the_oldest_are_displaced_and_counted_as_lost() {
     assert_eq!(dropped(&ledger["logs"]["exporters"]["backend"]), 100);
     let log = daemon.log();
     assert!(log.contains("the dead letters are full"), "{log}");
-    assert!(
-        log.contains(&format!("{displaced} items were lost")),
-        "{log}"
-    );
+    let left = 100 - displaced;
+    let conclusion = format!("{displaced} items were lost, {left} items are in the dead letters");
+    assert!(log.contains(&conclusion), "{log}");
 
     // Those that are left are the newest.
     let healthy = Capture::start().await;
@@ -225,4 +224,64 @@ async fn without_them_what_is_refused_is_lost() {
     assert_eq!(daemon.status().get("dead_letters"), None);
     let (status, ledger) = daemon.stop();
     assert_eq!(status.code(), Some(3), "{ledger}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_lies_in_a_queue_on_disk_waits_there_until_its_letter_can_be_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let backend = squeamish().await;
+    let lane = "queue.kind = \"disk\"";
+    let mut daemon = daemon(folder.path(), "otlp_grpc", backend.address, lane);
+    // No file can be made in what is no folder.
+    let letters = folder.path().join("dead-letters");
+    std::fs::remove_dir_all(&letters).unwrap();
+    std::fs::write(&letters, "").unwrap();
+    send(&daemon, &[request(MARKER)]).await;
+    until("the trouble is told", || {
+        let readiness = daemon.status()["readiness"].to_string();
+        readiness.contains("dead_letters_failing") && readiness.contains("dead_letters_max_bytes")
+    });
+    send(&daemon, &[request("good")]).await;
+    until("the others are delivered meanwhile", || {
+        daemon.account("logs", "backend")["delivered"] == 1
+    });
+    let account = daemon.account("logs", "backend");
+    assert_eq!((&account["in_process"], dropped(&account)), (&json!(1), 0));
+    assert_eq!(daemon.status()["dead_letters"]["lost_items"], json!({}));
+
+    std::fs::remove_file(&letters).unwrap();
+    until("the letter is written", || {
+        let account = daemon.account("logs", "backend");
+        account["dead_lettered"] == 1 && account["in_process"] == 0
+    });
+    let readiness = daemon.status()["readiness"].to_string();
+    assert!(!readiness.contains("dead_letters_failing"), "{readiness}");
+    let (status, ledger) = daemon.stop();
+    assert!(status.success(), "{ledger}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_for_its_letter_at_the_end_is_there_at_the_next_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let backend = squeamish().await;
+    let lane = "queue.kind = \"disk\"";
+    let mut first = daemon(folder.path(), "otlp_grpc", backend.address, lane);
+    let letters = folder.path().join("dead-letters");
+    std::fs::remove_dir_all(&letters).unwrap();
+    std::fs::write(&letters, "").unwrap();
+    send(&first, &[request(MARKER)]).await;
+    until("the trouble is told", || {
+        let readiness = first.status()["readiness"].to_string();
+        readiness.contains("dead_letters_failing")
+    });
+    let (status, ledger) = first.stop();
+    assert!(status.success(), "{ledger}");
+    assert_eq!(ledger["logs"]["exporters"]["backend"]["kept"], 1);
+
+    std::fs::remove_file(&letters).unwrap();
+    let mut second = daemon(folder.path(), "otlp_grpc", backend.address, lane);
+    until("the letter is written", || {
+        second.account("logs", "backend")["dead_lettered"] == 1
+    });
+    assert!(second.stop().0.success());
 }

@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use calls::Capture;
-use letters::{MARKER, daemon, leave, replay, request, row, send, squeamish};
+use letters::{MARKER, daemon, holds, leave, merged, replay, request, row, send, squeamish};
 use process::until;
 
 /// What arrived, as the bodies of its log records were made.
@@ -198,6 +198,53 @@ async fn failures_that_may_pass_are_tried_again_for_a_while() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_a_letter_that_is_refused_only_what_is_at_fault_is_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let refusing = squeamish().await;
+    let mut daemon = daemon(folder.path(), "otlp_grpc", refusing.address, "");
+    let marked = format!("{MARKER} b");
+    send(&daemon, &[merged(&["a", &marked, "c", "d"])]).await;
+    until("it is a dead letter", || {
+        daemon.account("logs", "backend")["dead_lettered"] == 4
+    });
+    assert!(daemon.stop().0.success());
+    refusing.take();
+    let to = format!("http://{}", refusing.address);
+    let args = ["--to", &to, "--compression", "none", "--remove"];
+    let output = replay(folder.path(), &args);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert_eq!(row(&output, "delivered"), (1, 3));
+    assert_eq!(row(&output, "rejected"), (0, 1));
+    assert_eq!(row(&output, "removed"), (0, 0));
+    assert!(stderr(&output).contains("1 of 4 items"), "{output:?}");
+    let bodies: Vec<_> = refusing.take().into_iter().map(|(_, body)| body).collect();
+    let taken = bodies.iter().filter(|body| !holds(body, MARKER));
+    let taken: Vec<u8> = taken.flat_map(|body| body.to_vec()).collect();
+    assert_eq!(taken, merged(&["a", "c", "d"]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_ends_where_the_destination_is_away() {
+    let folder = tempfile::tempdir().unwrap();
+    leave(folder.path(), &["a", "b", "c", "d", "e"]).await;
+    let args = ["--to", "http://127.0.0.1:1", "--retry-for", "50ms"];
+    let output = replay(folder.path(), &args);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert_eq!(row(&output, "failed"), (3, 3));
+    assert!(stderr(&output).contains("is away"), "{output:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_exporter_that_no_letter_is_for_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    leave(folder.path(), &["a"]).await;
+    let output = replay(folder.path(), &["--dry-run", "--exporter", "nosuch"]);
+    assert!(output.status.success(), "{output:?}");
+    assert!(stderr(&output).contains("nosuch"), "{output:?}");
+    assert!(stderr(&output).contains("backend"), "{output:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_rate_spreads_the_requests() {
     let folder = tempfile::tempdir().unwrap();
     leave(folder.path(), &["a", "b", "c"]).await;
@@ -290,7 +337,10 @@ fn a_folder_without_dead_letters_and_a_line_without_a_destination_are_told() {
     );
     let is_empty = |folder: &Path| folder.read_dir().unwrap().next().is_none();
     assert!(is_empty(folder.path()), "nothing is created");
-    assert_eq!(replay(folder.path(), &[]).status.code(), Some(2));
+    let idle = replay(folder.path(), &[]);
+    assert_eq!(idle.status.code(), Some(2));
+    assert!(!stderr(&idle).contains("--directory"), "{idle:?}");
+    assert!(stderr(&idle).contains("--dry-run"), "{idle:?}");
     let both = ["--to", "http://127.0.0.1:1", "--dry-run", "--remove"];
     assert_eq!(replay(folder.path(), &both).status.code(), Some(2));
 }

@@ -102,14 +102,18 @@ impl Sources {
     }
 
     /// Whether clients should send to us. Dead letters that cannot be written are no reason not
-    /// to: they are said, and counted as lost.
+    /// to: they are said, and wait in queues on disk or are counted as lost.
     fn readiness(&self, lanes: &[LaneSnapshot]) -> Readiness {
         let mut readiness = self.health.readiness(lanes);
         let letters = self.dead_letters();
         if let Some(letters) = letters.filter(|letters| letters.last_error.is_some()) {
             readiness.reasons.push(Trouble {
                 reason: "dead_letters_failing",
-                message: "what is given up cannot be kept in the dead letters".to_owned(),
+                message:
+                    "what is given up cannot be written to the dead letters: in a queue on disk \
+                          it waits for that, else it is lost; give the disk room, or see \
+                          storage.directory and storage.dead_letters_max_bytes"
+                        .to_owned(),
                 exporter: None,
                 since_seconds: letters.failing_seconds,
                 last_error: letters.last_error,

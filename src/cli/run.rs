@@ -185,7 +185,7 @@ fn conclude(ledger: &LedgerSnapshot) -> ExitCode {
 fn elsewhere(ledger: &LedgerSnapshot) -> String {
     let mut text = String::new();
     for (items, place) in [
-        (ledger.dead_lettered(), "in the dead letters"),
+        (ledger.in_dead_letters(), "in the dead letters"),
         (ledger.kept(), "kept on disk for the next start"),
     ] {
         if items > 0 {

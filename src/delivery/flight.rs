@@ -6,7 +6,6 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
-use super::bisection::Turn;
 use super::breaker::Pass;
 use super::shipment::Shipment;
 use crate::batch::Batch;
@@ -18,8 +17,6 @@ pub(super) struct Flight {
     pub(super) shipment: Shipment,
     pub(super) pass: Pass,
     pub(super) attempt: Attempt,
-    /// Its part in the search for what spoiled a merged request.
-    pub(super) turn: Option<Turn>,
     /// The longest that it may take, whatever its client waits for.
     pub(super) timeout: Duration,
 }
@@ -29,8 +26,6 @@ pub(super) struct Landed {
     pub(super) shipment: Shipment,
     pub(super) pass: Pass,
     pub(super) attempt: Attempt,
-    /// As in the flight.
-    pub(super) turn: Option<Turn>,
     /// How long it took.
     pub(super) latency: Duration,
     pub(super) outcome: Result<Delivered, Failure>,
@@ -58,7 +53,6 @@ impl Flight {
             shipment: self.shipment,
             pass: self.pass,
             attempt: self.attempt,
-            turn: self.turn,
             latency: began.elapsed(),
             outcome,
             hasty: timed_out && patience * 2 < self.timeout,

@@ -3,7 +3,6 @@
 
 pub mod backoff;
 pub mod batcher;
-pub mod bisection;
 pub mod breaker;
 pub mod config;
 pub mod dead_letters;

@@ -74,11 +74,13 @@ impl Sender {
     pub async fn run(mut self, mut drain: Drain) {
         let mut deadline = None;
         let mut load = Box::pin(Arc::clone(&self.lane).load());
+        let mut letters = Box::pin(Arc::clone(&self.lane).write_letters());
         loop {
             let now = Instant::now();
             if deadline.is_some_and(|deadline| now >= deadline) {
                 break;
             }
+            let expiry = self.lane.expire(now);
             // What is on disk need not be forced on a destination that does not take it.
             let leaves = deadline.is_some() && self.lane.is_durable() && !self.lane.is_well();
             if leaves && self.flights.is_empty() {
@@ -90,25 +92,27 @@ impl Sender {
             };
             let until = match step {
                 Step::Flown => continue,
-                Step::Empty
-                    if deadline.is_some() && self.flights.is_empty() && !self.lane.reads() =>
-                {
-                    break;
-                }
+                Step::Empty if deadline.is_some() && self.is_done() => break,
                 Step::Empty => None,
                 Step::Wait(until) => until,
             };
-            let until = [until, deadline].into_iter().flatten().min();
+            let until = [until, deadline, expiry].into_iter().flatten().min();
             tokio::select! {
                 Some(landed) = self.flights.next() => self.land(landed),
                 () = self.lane.wake.notified() => {}
                 () = &mut load => {}
+                () = &mut letters => {}
                 () = sleep_until(until.unwrap_or(now)), if until.is_some() => {}
                 moved = drain.deadline_after(deadline) => deadline = Some(moved),
             }
         }
-        drop(load);
+        drop((load, letters));
         self.give_up().await;
+    }
+
+    /// Whether nothing is under way, and nothing is to come.
+    fn is_done(&self) -> bool {
+        self.flights.is_empty() && !self.lane.reads() && !self.lane.writes()
     }
 
     /// Starts an attempt if anything can be sent now.
@@ -159,12 +163,10 @@ impl Sender {
     }
 
     fn fly(&mut self, shipment: Shipment, pass: Pass) {
-        let turn = shipment.turn();
         let flight = Flight {
             attempt: self.lane.stats.attempt(shipment.attempts > 0),
             shipment,
             pass,
-            turn,
             timeout: self.lane.config.timeout,
         };
         let (exporter, aborted) = (Arc::clone(&self.exporter), self.aborted.subscribe());
@@ -180,11 +182,9 @@ impl Sender {
             pass,
             attempt,
             outcome,
-            turn,
             hasty,
             ..
         } = landed;
-        drop(turn);
         match outcome {
             Ok(Delivered { rejected }) => {
                 attempt.succeeded(shipment.batch.bytes() as u64);
@@ -242,9 +242,6 @@ impl Sender {
     }
 
     fn delivered(&mut self, shipment: Shipment, rejected: u64) {
-        if let Some(bisection) = &shipment.bisection {
-            bisection.part_taken();
-        }
         if rejected > 0
             && let Some(repeated) = self.said.rejected.pass()
         {
@@ -259,7 +256,7 @@ impl Sender {
     }
 
     /// Of several requests in one, one may have spoiled it for the others: they are tried again
-    /// in halves.
+    /// in halves, until each that is at fault stands alone.
     fn refused(&mut self, shipment: Shipment, cause: &str) {
         let (shipment, back) = shipment.halve();
         if let Some(back) = back {
@@ -273,18 +270,12 @@ impl Sender {
                 exporter = %self.lane.name,
                 signal = shipment.batch.signal.name(),
                 items = shipment.receipt.items(),
-                dead_letters = self.lane.dead_letters.are_on(),
                 cause,
-                "the destination refused a request for good; its items are dropped"
+                "the destination refused a request for good; {}",
+                self.lane.dead_letters.whereabouts()
             );
         }
-        self.give_up_for_good(shipment, Reason::Permanent, cause);
-    }
-
-    /// Into the dead letters, where they are on.
-    fn give_up_for_good(&self, shipment: Shipment, reason: Reason, cause: &str) {
-        let Shipment { batch, receipt, .. } = shipment;
-        self.lane.give_up(&batch, receipt, reason, cause);
+        self.lane.give_up(shipment, Reason::Permanent, cause);
     }
 
     fn failed(&mut self, mut shipment: Shipment, after: Option<Duration>, cause: &str) {
@@ -312,12 +303,12 @@ impl Sender {
                     repeated,
                     exporter = %self.lane.name,
                     items = shipment.receipt.items(),
-                    dead_letters = self.lane.dead_letters.are_on(),
                     cause,
-                    "items are dropped: tried for as long as retry_on_failure.max_elapsed_time allows"
+                    "a request was tried for as long as retry_on_failure.max_elapsed_time allows; {}",
+                    self.lane.dead_letters.whereabouts()
                 );
             }
-            self.give_up_for_good(shipment, Reason::RetriesExhausted, cause);
+            self.lane.give_up(shipment, Reason::RetriesExhausted, cause);
             return;
         }
         shipment.due = now + delay;
@@ -363,7 +354,7 @@ impl Sender {
             match outcome {
                 Ok(Delivered { rejected }) => shipment.receipt.settle_delivered(rejected),
                 Err(Failure::Permanent { cause }) => {
-                    self.give_up_for_good(shipment, Reason::Permanent, &cause);
+                    self.lane.give_up(shipment, Reason::Permanent, &cause);
                 }
                 Err(Failure::Retryable { .. }) => self.lane.put_back(shipment),
             }

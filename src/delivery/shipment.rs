@@ -1,13 +1,11 @@
 //! One request on its way to one destination: parcels merged into it, or a part of one.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use super::batcher::Limits;
-use super::bisection::{Bisection, Turn};
 use super::queue::{Parcel, Rooms};
 use crate::batch::{Batch, Chunks};
 use crate::limited;
@@ -28,28 +26,30 @@ pub struct Shipment {
     pub attempts: u32,
     /// Not to be tried before this.
     pub due: Instant,
-    /// What it is a part of, if it was refused together with others.
-    pub bisection: Option<Arc<Bisection>>,
 }
 
 impl Shipment {
-    /// One request of all these parcels, by joining their lists of chunks; `None` if there are
-    /// none.
-    pub fn merge(parcels: SmallVec<[Parcel; 1]>, now: Instant) -> Option<Self> {
-        let mut parcels = parcels.into_iter();
+    /// A request of one parcel.
+    pub fn of(parcel: Parcel, now: Instant) -> Self {
         let Parcel {
             batch,
             receipt,
             room,
-        } = parcels.next()?;
-        let mut whole = Self {
+        } = parcel;
+        Self {
             batch,
             receipt,
             rooms: Rooms::from_elem(room, 1),
             attempts: 0,
             due: now,
-            bisection: None,
-        };
+        }
+    }
+
+    /// One request of all these parcels, by joining their lists of chunks; `None` if there are
+    /// none.
+    pub fn merge(parcels: SmallVec<[Parcel; 1]>, now: Instant) -> Option<Self> {
+        let mut parcels = parcels.into_iter();
+        let mut whole = Self::of(parcels.next()?, now);
         for Parcel {
             batch,
             receipt,
@@ -69,59 +69,68 @@ impl Shipment {
         Some(whole)
     }
 
-    /// Whether it is to be tried now. Of what was refused together, one part after the other is.
+    /// Whether it is to be tried now.
     pub fn is_due(&self, now: Instant) -> bool {
-        self.due <= now && !self.is_behind()
+        self.due <= now
     }
 
-    /// Whether it waits for another part of what it was refused with.
-    pub fn is_behind(&self) -> bool {
-        self.bisection.as_ref().is_some_and(|whole| whole.is_busy())
-    }
-
-    /// Whether it is a larger part of the same as `other`.
-    pub(super) fn is_larger_part(&self, other: &Self) -> bool {
-        let same = match (&self.bisection, &other.bisection) {
-            (Some(own), Some(other)) => Arc::ptr_eq(own, other),
-            _ => false,
-        };
-        same && self.batch.chunks.len() > other.batch.chunks.len()
-    }
-
-    /// It is under way until the return value is dropped.
-    pub(super) fn turn(&self) -> Option<Turn> {
-        self.bisection.as_ref().map(Bisection::turn)
+    /// Of how many requests it is merged, as far as these can be told apart.
+    fn requests(&self) -> usize {
+        let requests = self.batch.chunks.len();
+        match self.receipt.claims() == requests {
+            true => requests,
+            false => 1,
+        }
     }
 
     /// The halves of a shipment of several requests that was refused for good, so that what
-    /// spoiled it stands alone in the end; `None` with it where it is not to be halved: it is
-    /// one request, or everything in it seems to be refused.
+    /// spoiled it stands alone in the end; `None` with it where it is one request. All of n
+    /// requests are told apart in 2 n - 1 attempts at the most.
     pub fn halve(mut self) -> (Self, Option<Self>) {
-        let requests = self.batch.chunks.len();
-        if requests < 2 || self.receipt.claims() != requests {
+        let requests = self.requests();
+        if requests < 2 {
             return (self, None);
         }
-        let whole = self
-            .bisection
-            .get_or_insert_with(|| Arc::new(Bisection::of(requests)));
-        if !whole.try_halve() {
-            return (self, None);
-        }
-        let receipt = self.receipt.split_off_claims(requests / 2);
+        let count = requests / 2;
+        let receipt = self.receipt.split_off_claims(count);
         let batch = Batch {
-            chunks: self.batch.chunks.drain(..requests / 2).collect(),
+            chunks: self.batch.chunks.drain(..count).collect(),
             items: receipt.items(),
+            reservations: split_off(&mut self.batch.reservations, count, requests),
             ..self.batch.clone()
         };
         self.batch.items = self.receipt.items();
         let front = Self {
             batch,
             receipt,
-            rooms: self.rooms.clone(),
-            bisection: self.bisection.clone(),
-            ..self
+            rooms: split_off(&mut self.rooms, count, requests),
+            attempts: self.attempts,
+            due: self.due,
         };
         (front, Some(self))
+    }
+
+    /// The requests that it was merged of, in order.
+    pub fn take_apart(self) -> Vec<Self> {
+        let mut requests = Vec::new();
+        let mut left = vec![self];
+        while let Some(part) = left.pop() {
+            let (front, back) = part.halve();
+            match back {
+                Some(back) => left.extend([back, front]),
+                None => requests.push(front),
+            }
+        }
+        requests
+    }
+}
+
+/// What the first `count` of so many requests hold: their own, or where it is not known whose is
+/// what, all of it.
+fn split_off(held: &mut Rooms, count: usize, requests: usize) -> Rooms {
+    match held.len() == requests {
+        true => held.drain(..count).collect(),
+        false => held.clone(),
     }
 }
 
@@ -133,7 +142,7 @@ pub const OVERSIZE: &str = "one item alone is above batch.max_bytes; it can not 
 pub fn split(
     shipment: Shipment,
     limits: &Limits,
-    mut give_up: impl FnMut(Batch, Receipt),
+    mut give_up: impl FnMut(Shipment),
 ) -> VecDeque<Shipment> {
     let Shipment {
         batch,
@@ -161,26 +170,25 @@ pub fn split(
                 encoded: None,
                 ..batch.clone()
             };
+            let part_of = Shipment {
+                batch,
+                receipt: duty,
+                rooms: rooms.clone(),
+                attempts: 0,
+                due,
+            };
             if part.oversize {
                 limited!(
                     error,
-                    bytes = batch.bytes(),
+                    bytes = part_of.batch.bytes(),
                     max_bytes = limits.max_bytes,
-                    signal = batch.signal.name(),
+                    signal = part_of.batch.signal.name(),
                     "{OVERSIZE}"
                 );
-                give_up(batch, duty);
-                continue;
+                give_up(part_of);
+            } else {
+                parts.push_back(part_of);
             }
-            let rooms = rooms.clone();
-            parts.push_back(Shipment {
-                batch,
-                receipt: duty,
-                rooms,
-                attempts: 0,
-                due,
-                bisection: None,
-            });
         }
     }
     // Requests without items are not worth sending on their own. Anything else that is left was

@@ -85,6 +85,11 @@ impl Storage {
         Ok((Log(log), recovery))
     }
 
+    /// The directory that it has.
+    pub fn directory(&self) -> &Path {
+        &self.0.engine.directory
+    }
+
     /// Writes and syncs all that is under way, and gives the directory up for another process.
     /// Logs that are still used fail from now on.
     pub fn close(&self) {

@@ -1,7 +1,7 @@
 //! The state of each lane, kept by delivery as it goes, read by the admin side when asked.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -11,6 +11,7 @@ pub use snapshot::LaneSnapshot;
 
 use super::metrics::Histogram;
 use super::metrics::table::ATTEMPT_SECONDS;
+use crate::storage::Log;
 
 mod snapshot;
 
@@ -93,7 +94,8 @@ pub struct LaneStats {
     queue_bytes: AtomicU64,
     oldest_ms: AtomicU64,
     full_since_ms: AtomicU64,
-    disk_bytes: AtomicU64,
+    /// What its queue has on disk: files leave it at any time, so that it is asked when it is told.
+    logs: OnceLock<Vec<Log>>,
     disk_fails: AtomicBool,
     in_flight: AtomicU64,
     in_flight_limit: AtomicU64,
@@ -126,7 +128,7 @@ impl LaneStats {
             queue_bytes: AtomicU64::new(0),
             oldest_ms: AtomicU64::new(0),
             full_since_ms: AtomicU64::new(0),
-            disk_bytes: AtomicU64::new(0),
+            logs: OnceLock::new(),
             disk_fails: AtomicBool::new(false),
             in_flight: AtomicU64::new(0),
             in_flight_limit: AtomicU64::new(0),
@@ -169,9 +171,9 @@ impl LaneStats {
         }
     }
 
-    /// What its queue takes on disk now.
-    pub fn set_disk_bytes(&self, bytes: u64) {
-        self.disk_bytes.store(bytes, Ordering::Relaxed);
+    /// Its queue is on disk, in these logs; said once.
+    pub fn set_logs(&self, logs: Vec<Log>) {
+        self.logs.get_or_init(|| logs);
     }
 
     /// The disk of its queue does not take what is written (`true`), or does again.
@@ -260,7 +262,10 @@ impl LaneStats {
             queue_bytes: load(&self.queue_bytes),
             queue_kind: self.facts.queue_kind,
             queue_capacity_bytes: self.facts.queue_capacity_bytes,
-            disk_bytes: load(&self.disk_bytes),
+            disk_bytes: self
+                .logs
+                .get()
+                .map_or(0, |logs| logs.iter().map(Log::disk_bytes).sum()),
             disk_fails: self.disk_fails.load(Ordering::Relaxed),
             queue_full_seconds: since(&self.full_since_ms),
             oldest_age_seconds: since(&self.oldest_ms),

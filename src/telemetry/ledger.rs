@@ -174,6 +174,8 @@ pub type Accounts = [Arc<Account>; Signal::ALL.len()];
 #[derive(Debug, Default)]
 pub struct Ledger {
     received: [AtomicU64; Signal::ALL.len()],
+    /// Items of the dead letters that were there at the start, and of those that were displaced.
+    found: [AtomicU64; Signal::ALL.len()],
     displaced: [AtomicU64; Signal::ALL.len()],
     exporters: Mutex<BTreeMap<String, Accounts>>,
 }
@@ -182,6 +184,13 @@ impl Ledger {
     /// Counts items that were accepted at the door.
     pub fn receive(&self, signal: Signal, items: u64) {
         if let Some(count) = self.received.get(signal as usize) {
+            count.fetch_add(items, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts items of dead letters that are there at the start: the first to be displaced.
+    pub fn find_letters(&self, signal: Signal, items: u64) {
+        if let Some(count) = self.found.get(signal as usize) {
             count.fetch_add(items, Ordering::Relaxed);
         }
     }
@@ -227,6 +236,7 @@ impl Ledger {
                 SignalSnapshot {
                     received: of(&self.received),
                     displaced: of(&self.displaced),
+                    found: of(&self.found),
                     exporters: by_exporter,
                 },
             );
@@ -246,6 +256,9 @@ pub struct SignalSnapshot {
     pub received: u64,
     /// Items of dead letters that were given up to make room for others.
     pub displaced: u64,
+    /// Items of dead letters that were there at the start.
+    #[serde(skip)]
+    pub found: u64,
     /// The counts of each exporter, by name.
     pub exporters: BTreeMap<String, Counts>,
 }
@@ -264,6 +277,14 @@ impl LedgerSnapshot {
     /// Items of dead letters that were given up to make room for others.
     pub fn displaced(&self) -> u64 {
         self.0.values().map(|signal| signal.displaced).sum()
+    }
+
+    /// Items of this run that stand in the dead letters now: the oldest are displaced first, and
+    /// those of earlier runs are older.
+    pub fn in_dead_letters(&self) -> u64 {
+        let own = |signal: &SignalSnapshot| signal.displaced.saturating_sub(signal.found);
+        let displaced = self.0.values().map(own).sum();
+        self.dead_lettered().saturating_sub(displaced)
     }
 
     /// Items that nobody has any more, and nobody will: given up and not among the dead letters,
@@ -346,6 +367,21 @@ mod tests {
         assert_eq!(ledger.snapshot().lost(), 2 + 6);
         ledger.displace(Signal::Logs, 1);
         assert_eq!(ledger.snapshot().lost(), 1 + 2 + 6);
+    }
+
+    #[test]
+    fn what_was_displaced_is_not_in_the_dead_letters_and_earlier_runs_go_first() {
+        let ledger = Ledger::default();
+        let account = &ledger.accounts("out")[Signal::Logs as usize];
+        account.receive(10);
+        account.settle(10, Fate::Dropped(Reason::Permanent));
+        account.dead_letter(10);
+        ledger.find_letters(Signal::Logs, 3);
+        ledger.displace(Signal::Logs, 2);
+        assert_eq!(ledger.snapshot().in_dead_letters(), 10);
+        ledger.displace(Signal::Logs, 5);
+        assert_eq!(ledger.snapshot().in_dead_letters(), 6);
+        assert_eq!(ledger.snapshot().lost(), 7);
     }
 
     #[test]

@@ -38,6 +38,11 @@ pub(crate) fn request(body: &str) -> Vec<u8> {
     ExportLogsServiceRequest { resource_logs }.encode_to_vec()
 }
 
+/// Requests in one, as a merged one is.
+pub(crate) fn merged(bodies: &[&str]) -> Vec<u8> {
+    bodies.iter().flat_map(|body| request(body)).collect()
+}
+
 /// Refuses for good what holds the marker, and takes everything else.
 pub(crate) async fn squeamish() -> Capture {
     Capture::judging(|(_, body)| match holds(body, MARKER) {

@@ -41,6 +41,12 @@ impl ChoiceArgs {
             && (self.signal.is_empty() || self.signal.contains(&letter.signal))
     }
 
+    /// Exporters that were asked for, and are none of these.
+    pub(super) fn strangers(&self, known: &[&str]) -> impl Iterator<Item = &str> {
+        let names = self.exporter.iter().map(String::as_str);
+        names.filter(|name| !known.contains(name))
+    }
+
     /// How many at most.
     pub(super) fn limit(&self) -> u64 {
         self.limit.unwrap_or(u64::MAX)

@@ -23,14 +23,16 @@ use crate::exporters::{self, ExporterConfig};
 use crate::host::signals::StopSignals;
 use crate::host::workers::Workers;
 use crate::net::tls::Register;
-use crate::otlp::Format;
+use crate::otlp::walk::{Rules, walk};
+use crate::otlp::wire::Reader;
+use crate::otlp::{Format, Signal};
 use crate::units::parse_duration;
 
 /// How requests travel, and how hard it is tried.
 #[derive(Args, Debug)]
 pub(super) struct DestinationArgs {
     /// Where the requests go: http://HOST:PORT or https://HOST:PORT
-    #[arg(long, value_name = "ENDPOINT", required_unless_present = "dry_run")]
+    #[arg(long, value_name = "ENDPOINT")]
     to: Option<String>,
     #[command(flatten)]
     tls: TlsArgs,
@@ -47,7 +49,8 @@ pub(super) struct DestinationArgs {
     #[arg(long, value_parser = parse_duration, default_value = "10s")]
     timeout: Duration,
     /// How long one request is tried again for, while its failures are of the kind that may pass;
-    /// 0s is one attempt
+    /// 0s is one attempt. Those after one that failed get one attempt each until the destination
+    /// answers, and after three in a row the replay ends
     #[arg(long, value_parser = parse_duration, default_value = "60s")]
     retry_for: Duration,
     /// No more than so many items a second
@@ -81,6 +84,11 @@ fn rate(text: &str) -> Result<f64, String> {
 }
 
 impl DestinationArgs {
+    /// Whether it is said where the requests go.
+    pub(super) fn is_named(&self) -> bool {
+        self.to.is_some()
+    }
+
     /// What it is sent to, if it is sent at all; nothing is connected yet.
     ///
     /// # Errors
@@ -129,6 +137,7 @@ impl DestinationArgs {
             free_at: Instant::now(),
             stop,
             stopped: false,
+            failed_in_a_row: 0,
         })
     }
 }
@@ -144,7 +153,12 @@ pub(super) struct Destination {
     free_at: Instant,
     stop: StopSignals,
     stopped: bool,
+    /// Requests since one was answered.
+    failed_in_a_row: u32,
 }
+
+/// After so many requests without an answer the destination is away.
+const AWAY_AFTER: u32 = 3;
 
 impl Destination {
     /// Whether we were asked to stop.
@@ -166,16 +180,74 @@ impl Destination {
         !self.stopped
     }
 
-    /// Sends a letter until it is delivered, refused, or tried for long enough. What it comes to,
-    /// and what was said of it where it was not delivered whole.
+    /// Whether the requests that were sent last had no answer, the first of them for as long as
+    /// it is tried.
+    pub(super) fn is_away(&self) -> bool {
+        self.failed_in_a_row >= AWAY_AFTER
+    }
+
+    /// Sends a letter until it is delivered, refused, or tried for long enough. What is refused is
+    /// sent again in halves, as far down as to what each resource has, so that what is at fault
+    /// does not keep the rest. What it comes to, and what was said of it where it was not
+    /// delivered whole.
     pub(super) async fn send(&mut self, letter: &Letter, body: Bytes) -> (Outcome, Option<String>) {
         self.spend(letter.items);
-        let batch = batch(letter, body);
+        let whole = batch(
+            letter.signal,
+            Chunks::from_elem(body.clone(), 1),
+            letter.items,
+        );
+        let (outcome, said) = self.send_request(&whole).await;
+        let entries = match outcome {
+            Outcome::Refused => entries(letter.signal, &body),
+            _ => Vec::new(),
+        };
+        if entries.len() < 2 {
+            return (outcome, said);
+        }
+        self.send_halves(letter, &entries, said).await
+    }
+
+    async fn send_halves(
+        &mut self,
+        letter: &Letter,
+        entries: &[Entry],
+        mut said: Option<String>,
+    ) -> (Outcome, Option<String>) {
+        let mut refused = 0;
+        let mut left = Vec::from(halves(entries));
+        while let Some(part) = left.pop() {
+            let items = part.iter().map(|entry| entry.items).sum();
+            let chunks = part.iter().map(|entry| entry.bytes.clone()).collect();
+            let (outcome, cause) = self
+                .send_request(&batch(letter.signal, chunks, items))
+                .await;
+            match outcome {
+                Outcome::Delivered { rejected } => refused += rejected,
+                Outcome::Refused if part.len() > 1 => left.extend(halves(part)),
+                Outcome::Refused => {
+                    refused += items;
+                    said = cause;
+                }
+                _ => return (outcome, cause),
+            }
+        }
+        if refused >= letter.items {
+            return (Outcome::Refused, said);
+        }
+        let cause = said.unwrap_or_default();
+        let said = format!("{refused} of {} items were refused: {cause}", letter.items);
+        (Outcome::Delivered { rejected: refused }, Some(said))
+    }
+
+    /// Sends one request until it is delivered, refused, or tried for long enough.
+    async fn send_request(&mut self, batch: &Batch) -> (Outcome, Option<String>) {
         let began = Instant::now();
         let mut attempts = 0;
         loop {
-            let failure = match self.attempt(&batch).await {
+            let failure = match self.attempt(batch).await {
                 Ok(Delivered { rejected }) => {
+                    self.failed_in_a_row = 0;
                     let said = format!("{rejected} items were rejected one by one");
                     let said = (rejected > 0).then_some(said);
                     return (Outcome::Delivered { rejected }, said);
@@ -183,13 +255,19 @@ impl Destination {
                 Err(failure) => failure,
             };
             let (after, cause) = match failure {
-                Failure::Permanent { cause } => return (Outcome::Refused, Some(cause)),
+                Failure::Permanent { cause } => {
+                    self.failed_in_a_row = 0;
+                    return (Outcome::Refused, Some(cause));
+                }
                 Failure::Retryable { after, cause } => (after, cause),
             };
             attempts += 1;
             let delay = self.backoff.delay(attempts, rand::random(), after);
-            let spent = self.retry_for.is_zero() || self.backoff.gives_up(began.elapsed(), delay);
+            let spent = self.retry_for.is_zero()
+                || self.failed_in_a_row > 0
+                || self.backoff.gives_up(began.elapsed(), delay);
             if spent || !self.pause(delay).await {
+                self.failed_in_a_row += 1;
                 let cause = format!("given up after {attempts} attempts: {cause}");
                 return (Outcome::Failed, Some(cause));
             }
@@ -227,15 +305,51 @@ impl Destination {
     }
 }
 
-fn batch(letter: &Letter, body: Bytes) -> Batch {
+fn batch(signal: Signal, chunks: Chunks, items: u64) -> Batch {
     Batch {
-        signal: letter.signal,
-        chunks: Chunks::from_elem(body, 1),
-        items: letter.items,
+        signal,
+        chunks,
+        items,
         received: Instant::now(),
         context: Context::default(),
         deadline: None,
         encoded: None,
         reservations: SmallVec::new(),
     }
+}
+
+/// What one resource has in a request: a request of its own.
+#[derive(Debug)]
+struct Entry {
+    bytes: Bytes,
+    items: u64,
+}
+
+/// What a request is made of; nothing where it cannot be taken apart. Profiles cannot: they share
+/// a dictionary.
+fn entries(signal: Signal, body: &Bytes) -> Vec<Entry> {
+    if signal == Signal::Profiles {
+        return Vec::new();
+    }
+    let mut reader = Reader::new(body);
+    let mut entries = Vec::new();
+    while !reader.is_done() {
+        let start = body.len() - reader.rest().len();
+        let skipped = reader.tag().and_then(|tag| reader.skip(tag, 0));
+        let bytes = body.slice(start..body.len() - reader.rest().len());
+        match skipped.map(|()| walk(signal, &bytes, Rules::default())) {
+            Ok(Ok(walked)) => entries.push(Entry {
+                items: walked.items,
+                bytes,
+            }),
+            _ => return Vec::new(),
+        }
+    }
+    entries
+}
+
+/// The halves of a part, the first one last.
+fn halves(part: &[Entry]) -> [&[Entry]; 2] {
+    let (front, back) = part.split_at(part.len() / 2);
+    [back, front]
 }

@@ -6,6 +6,7 @@ mod source;
 mod tally;
 mod time;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -27,12 +28,7 @@ pub(super) struct Replay {
     #[command(flatten)]
     destination: DestinationArgs,
     /// The folder of [storage]; where it is encrypted, give --config, which has the keys
-    #[arg(
-        long,
-        value_name = "DIR",
-        conflicts_with = "config",
-        required_unless_present = "config"
-    )]
+    #[arg(long, value_name = "DIR", conflicts_with = "config")]
     directory: Option<PathBuf>,
     #[command(flatten)]
     config: ConfigArgs,
@@ -47,12 +43,19 @@ pub(super) struct Replay {
     remove: bool,
 }
 
+/// The exit code where the command line lacks something.
+const NOT_UNDERSTOOD: u8 = 2;
+
 /// How often a long replay says how far it is.
 const SAY_EVERY: Duration = Duration::from_secs(2);
 
 impl Replay {
     /// Code 0 where all that was chosen has been delivered, else 1.
     pub(super) fn run(&self) -> ExitCode {
+        if let Some(missing) = self.missing() {
+            super::complain(&format!("otlpd replay: {missing}\n"));
+            return ExitCode::from(NOT_UNDERSTOOD);
+        }
         let done = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -68,6 +71,17 @@ impl Replay {
         }
     }
 
+    /// What the line lacks: one sentence for each thing, with all that may stand for it.
+    fn missing(&self) -> Option<&'static str> {
+        if self.directory.is_none() && self.config.config.is_none() {
+            return Some(
+                "say where the dead letters are: --directory, the folder of [storage], or --config",
+            );
+        }
+        let is_idle = !self.dry_run && !self.destination.is_named();
+        is_idle.then_some("say where they go: --to; or --dry-run, which lists them")
+    }
+
     async fn carry_out(&self) -> Result<bool, String> {
         let folder = self.folder()?;
         let mut source = match self.remove {
@@ -78,6 +92,7 @@ impl Replay {
             tally: Tally::default(),
             said: Instant::now(),
             complete: true,
+            exporters: BTreeSet::new(),
         };
         let ended = match self.dry_run {
             true => self.list(&mut source, &mut course).await,
@@ -89,8 +104,25 @@ impl Replay {
             }
         };
         source.close().await;
-        super::print(&course.tally.to_string());
+        if ended.is_ok() || course.tally != Tally::default() {
+            super::print(&course.tally.to_string());
+        }
+        self.tell_of_strangers(&course);
         ended.map(|()| course.complete && course.tally.all_delivered())
+    }
+
+    /// A name that no letter bears is likely a mistake, unless not all of them were looked at.
+    fn tell_of_strangers(&self, course: &Course) {
+        if !course.complete || course.tally.chosen() > 0 {
+            return;
+        }
+        let known: Vec<&str> = course.exporters.iter().map(String::as_str).collect();
+        for name in self.choice.strangers(&known) {
+            super::complain(&format!(
+                "no dead letter is for the exporter {name}; there are some for: {}\n",
+                known.join(", ")
+            ));
+        }
     }
 
     fn folder(&self) -> Result<Folder, String> {
@@ -147,6 +179,11 @@ impl Replay {
                 _ => found.keep(),
             }
             course.say();
+            if destination.is_away() {
+                course.complete = false;
+                super::complain("the destination is away: what was not sent is left\n");
+                break;
+            }
         }
         Ok(())
     }
@@ -178,6 +215,9 @@ impl Replay {
                 return None;
             }
         };
+        if !course.exporters.contains(&letter.exporter) {
+            course.exporters.insert(letter.exporter.clone());
+        }
         if self.choice.takes(&letter) {
             return Some(letter);
         }
@@ -193,6 +233,8 @@ struct Course {
     said: Instant,
     /// Whether it was not stopped before its end.
     complete: bool,
+    /// The exporters that letters were for.
+    exporters: BTreeSet<String>,
 }
 
 impl Course {

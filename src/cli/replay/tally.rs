@@ -91,6 +91,11 @@ impl Tally {
         self.sent.requests
     }
 
+    /// Requests that were to be sent, or listed.
+    pub(super) fn chosen(&self) -> u64 {
+        self.sent.requests + self.listed.requests
+    }
+
     /// Whether all that was chosen has been delivered, to the last item.
     pub(super) fn all_delivered(&self) -> bool {
         self.sent.items == self.delivered.items
@@ -148,7 +153,7 @@ impl fmt::Display for Tally {
         line(
             "  rejected",
             &rejected,
-            "  (one by one, of requests that were delivered)",
+            "  (of requests that were delivered: one by one, or in parts)",
         )?;
         line("  refused", &self.refused, "  (for good)")?;
         line("  failed", &self.failed, "  (not delivered in time)")?;

@@ -73,6 +73,9 @@ fn admin(admin: &AdminConfig, site: &mut Site<'_>) {
     }
 }
 
+/// With less than this not one letter of the usual size would be kept.
+const LEAST_DEAD_LETTERS: ByteSize = ByteSize(64 << 10);
+
 /// What is to be on disk needs a folder, and success can mean `stored` only where all is.
 fn storage(config: &Config, site: &mut Site<'_>) {
     site.not_zero(
@@ -85,6 +88,13 @@ fn storage(config: &Config, site: &mut Site<'_>) {
         directory.as_ref().is_some_and(|d| d.as_os_str().is_empty()),
         &["storage", "directory"],
         "`directory` is empty: name a folder that only otlpd writes to",
+    );
+    let letters = config.storage.dead_letters_max_bytes;
+    site.forbid(
+        letters > ByteSize(0) && letters < LEAST_DEAD_LETTERS,
+        &["storage", "dead_letters_max_bytes"],
+        "`dead_letters_max_bytes` wants 64KiB or more, of which a letter takes as much as its \
+         request; or \"0B\", which keeps none",
     );
     for (index, key) in config.storage.encryption_keys.iter().enumerate() {
         if let Err(problem) = Key::parse(&key.id, &key.key) {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use serde::Serialize;
 use tokio::time::Instant;
@@ -14,8 +15,6 @@ use crate::telemetry::ledger::Reason;
 pub enum Loss {
     /// They were displaced by newer ones, or found no room.
     Full,
-    /// More was given up at once than the disk takes.
-    Busy,
     /// The request alone is above the size of all dead letters.
     TooLarge,
     /// The disk did not take them.
@@ -24,13 +23,12 @@ pub enum Loss {
 
 impl Loss {
     /// Every loss, in the order in which they are shown.
-    pub const ALL: [Self; 4] = [Self::Full, Self::Busy, Self::TooLarge, Self::StorageFailed];
+    pub const ALL: [Self; 3] = [Self::Full, Self::TooLarge, Self::StorageFailed];
 
     /// The word for it in metric labels and `/status`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Full => "dead_letters_full",
-            Self::Busy => "busy",
             Self::TooLarge => "too_large",
             Self::StorageFailed => "storage_failed",
         }
@@ -45,9 +43,20 @@ pub(super) struct Tallies(Mutex<Counted>);
 struct Counted {
     written: Written,
     lost: Lost,
-    /// While the last write has failed: since when, and why.
-    failing: Option<(Instant, String)>,
+    /// While writes fail.
+    failing: Option<Failing>,
 }
+
+#[derive(Debug)]
+struct Failing {
+    since: Instant,
+    last: Instant,
+    problem: String,
+}
+
+/// For so long after a failure writes are said to fail. What waits to be written is tried again
+/// each second; after this nothing waits, and the next letter may go through as well as not.
+const FAILS_FOR: Duration = Duration::from_secs(10);
 
 /// The dead letters at one moment.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -92,6 +101,13 @@ impl LetterCounts {
     }
 }
 
+impl Counted {
+    fn failing(&self) -> Option<&Failing> {
+        let failing = self.failing.as_ref();
+        failing.filter(|failing| failing.last.elapsed() < FAILS_FOR)
+    }
+}
+
 impl Tallies {
     pub(super) fn written(&self, exporter: &Arc<str>, reason: Reason, items: u64) {
         let mut counted = self.lock();
@@ -108,9 +124,14 @@ impl Tallies {
 
     pub(super) fn failed(&self, problem: &str) {
         let mut counted = self.lock();
-        let since = counted.failing.as_ref().map(|(since, _)| *since);
-        let since = since.unwrap_or_else(Instant::now);
-        counted.failing = Some((since, problem.to_owned()));
+        let last = Instant::now();
+        let since = counted.failing().map_or(last, |failing| failing.since);
+        let problem = problem.to_owned();
+        counted.failing = Some(Failing {
+            since,
+            last,
+            problem,
+        });
     }
 
     /// What is counted here; what is on disk is not known here.
@@ -120,12 +141,12 @@ impl Tallies {
         for (&(loss, _), items) in &counted.lost {
             *lost_items.entry(loss.name()).or_default() += items;
         }
-        let failing = counted.failing.as_ref();
+        let failing = counted.failing();
         LetterCounts {
             written_items: counted.written.values().sum(),
             lost_items,
-            failing_seconds: failing.map(|(since, _)| since.elapsed().as_secs_f64()),
-            last_error: failing.map(|(_, problem)| problem.clone()),
+            failing_seconds: failing.map(|failing| failing.since.elapsed().as_secs_f64()),
+            last_error: failing.map(|failing| failing.problem.clone()),
             written: counted.written.clone(),
             lost: counted.lost.clone(),
             ..LetterCounts::default()

@@ -2,12 +2,12 @@
 
 mod count;
 mod letter;
+mod reserve;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use smallvec::SmallVec;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, timeout};
 
 pub use count::{LetterCounts, Loss};
@@ -17,10 +17,10 @@ use crate::batch::Batch;
 use crate::budget::{Budget, Reservation, Unpaid};
 use crate::limited;
 use crate::otlp::Signal;
-use crate::receipt::{Receipt, Remains};
 use crate::storage::{Fsync, Log, LogOptions, NewRecord, Storage, StorageError, Tally};
 use crate::telemetry::ledger::{Ledger, Reason};
 use count::Tallies;
+use reserve::Reserve;
 
 /// The name of the log that they are in.
 pub const LOG: &str = "dead-letters";
@@ -39,45 +39,34 @@ pub struct Cause<'a> {
     pub text: &'a str,
 }
 
-#[derive(Debug)]
-struct Office {
-    tray: mpsc::Sender<Post>,
-    /// What waits to be written is paid from this, so that a slow disk does not hold memory that
-    /// new requests need.
-    tray_room: Budget,
-    log: Log,
-    max_bytes: u64,
-    tallies: Arc<Tallies>,
+/// Why a letter is not written.
+#[derive(Clone, Debug)]
+pub struct Unwritten {
+    /// What its items are counted as, should they be lost by it.
+    pub loss: Loss,
+    /// What is wrong, and what to do, for a person.
+    pub problem: String,
 }
 
-/// The most letters that wait to be written.
-const TRAY_LETTERS: usize = 1024;
+#[derive(Debug)]
+struct Office {
+    log: Log,
+    room: Budget,
+    /// Held by the lane that makes room, so that two of them do not displace twice as many.
+    making_room: Mutex<()>,
+    reserve: Reserve,
+    tallies: Tallies,
+    ledger: Arc<Ledger>,
+    /// How many letters are to be written.
+    awaited: watch::Sender<usize>,
+}
 
-/// The most of their bytes: four requests of the usual largest size.
-const TRAY_BYTES: u64 = 16 << 20;
+/// A letter that is to be written, as long as this lives: [`DeadLetters::finish`] waits for it.
+#[derive(Debug)]
+pub struct Awaited(Arc<Office>);
 
 /// How long the disk may take to give back the bytes of letters that were given up.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-/// What the one task that writes is told.
-#[derive(Debug)]
-enum Post {
-    Letter(Box<Pending>),
-    /// All that came before this is written when the sender is dropped.
-    Finish(oneshot::Sender<()>),
-}
-
-#[derive(Debug)]
-struct Pending {
-    exporter: Arc<str>,
-    reason: Reason,
-    signal: Signal,
-    record: NewRecord,
-    remains: Remains,
-    /// What pays for the bytes in memory.
-    _paid: SmallVec<[Arc<Reservation>; 1]>,
-    _tray_room: Reservation,
-}
 
 impl DeadLetters {
     /// Opens the log of dead letters in `storage`, which takes `max_bytes` on disk; they are off
@@ -111,21 +100,17 @@ impl DeadLetters {
             let path = path.display();
             tracing::error!("dead letters: {path} was damaged and is set aside: {problem}");
         }
-        let tallies = Arc::<Tallies>::default();
-        let (tx, rx) = mpsc::channel(TRAY_LETTERS);
-        let clerk = Clerk {
-            log: log.clone(),
-            room,
-            tallies: Arc::clone(&tallies),
-            ledger,
-        };
-        tokio::spawn(clerk.work(rx));
+        for (signal, items) in Signal::ALL.into_iter().zip(recovery.waiting.weight) {
+            ledger.find_letters(signal, items);
+        }
         Ok(Self(Some(Arc::new(Office {
-            tray: tx,
-            tray_room: Budget::new(TRAY_BYTES),
             log,
-            max_bytes,
-            tallies,
+            room,
+            making_room: Mutex::default(),
+            reserve: Reserve::new(&storage.directory().join(LOG), max_bytes),
+            tallies: Tallies::default(),
+            ledger,
+            awaited: watch::Sender::new(0),
         }))))
     }
 
@@ -134,59 +119,66 @@ impl DeadLetters {
         self.0.is_some()
     }
 
-    /// Gives a batch up: its items are dropped for this reason and, if that is one that another
-    /// try some day may cure, its bytes are on their way to the disk. Never waits: where too many
-    /// are on that way already they are gone, which is counted and said.
-    pub fn give_up(&self, exporter: &Arc<str>, batch: &Batch, receipt: Receipt, cause: Cause<'_>) {
-        let items = receipt.items();
-        let remains = receipt.settle_dropped(cause.reason);
-        let Some(office) = self.0.as_ref().filter(|_| is_kept(cause.reason)) else {
-            return;
-        };
-        let signal = batch.signal;
-        let record = NewRecord {
-            kind: signal as u8,
-            weight: items,
-            head: letter(exporter, batch, items, cause).encode(),
-            body: batch.chunks.clone(),
-        };
-        let taken = office
-            .tray_room
-            .try_reserve_most(record.size())
-            .is_ok_and(|tray_room| {
-                let pending = Pending {
-                    exporter: Arc::clone(exporter),
-                    reason: cause.reason,
-                    signal,
-                    record,
-                    remains,
-                    _paid: batch.reservations.clone(),
-                    _tray_room: tray_room,
-                };
-                office
-                    .tray
-                    .try_send(Post::Letter(Box::new(pending)))
-                    .is_ok()
-            });
-        if !taken {
-            office.tallies.lost(signal, Loss::Busy, items);
-            limited!(
-                error,
-                exporter = %exporter,
-                items,
-                "more is given up than the disk takes: items are lost to the dead letters as well"
-            );
+    /// Where what is given up for good goes, for a person.
+    pub fn whereabouts(&self) -> &'static str {
+        match self.are_on() {
+            true => "it goes into the dead letters, and `otlpd replay` sends it again",
+            false => "it is lost: there are no dead letters (storage.dead_letters_max_bytes)",
         }
     }
 
-    /// Waits until all that was given up so far is written, or has failed to be.
+    /// Announces a letter; none where what is given up for this reason is not written down.
+    pub fn announce(&self, reason: Reason) -> Option<Awaited> {
+        let office = self.0.as_ref().filter(|_| is_kept(reason))?;
+        office.awaited.send_modify(|count| *count += 1);
+        Some(Awaited(Arc::clone(office)))
+    }
+
+    /// Waits until no letter is to be written any more.
     pub async fn finish(&self) {
         let Some(office) = &self.0 else { return };
-        let (tx, rx) = oneshot::channel();
-        if office.tray.send(Post::Finish(tx)).await.is_ok() {
-            // It is dropped, not sent on: that is the message.
-            let _dropped = rx.await;
+        let mut awaited = office.awaited.subscribe();
+        // The sender is the office's own, and lives as long as this borrow.
+        let _none = awaited.wait_for(|count| *count == 0).await;
+    }
+
+    /// Writes a letter, waiting for the disk; where it is dropped before it returns, there is no
+    /// letter.
+    ///
+    /// # Errors
+    /// It is not written. Unless it is too large for ever, another try may succeed.
+    pub async fn write(
+        &self,
+        exporter: &Arc<str>,
+        batch: &Batch,
+        cause: Cause<'_>,
+    ) -> Result<(), Unwritten> {
+        let Some(office) = &self.0 else {
+            return Err(Unwritten {
+                loss: Loss::StorageFailed,
+                problem: "the dead letters are off (storage.dead_letters_max_bytes)".to_owned(),
+            });
+        };
+        let written = office.write(exporter, batch, cause).await;
+        match &written {
+            Ok(()) => office.tallies.written(exporter, cause.reason, batch.items),
+            Err(unwritten) => office.tallies.failed(&unwritten.problem),
         }
+        written
+    }
+
+    /// Items are gone whose letter cannot be written, and does not wait.
+    pub fn lose(&self, exporter: &str, batch: &Batch, unwritten: &Unwritten) {
+        let Some(office) = &self.0 else { return };
+        let items = batch.items;
+        office.tallies.lost(batch.signal, unwritten.loss, items);
+        limited!(
+            error,
+            exporter,
+            items,
+            "items are lost to the dead letters as well: {}",
+            unwritten.problem
+        );
     }
 
     /// What there is to say of them; `None` where they are off.
@@ -197,7 +189,7 @@ impl DeadLetters {
         counts.letters = unsettled.records;
         counts.items = unsettled.weight.iter().sum();
         counts.disk_bytes = office.log.disk_bytes();
-        counts.max_bytes = office.max_bytes;
+        counts.max_bytes = office.room.limit();
         Some(counts)
     }
 }
@@ -215,7 +207,7 @@ pub fn is_kept(reason: Reason) -> bool {
     }
 }
 
-fn letter(exporter: &str, batch: &Batch, items: u64, cause: Cause<'_>) -> Letter {
+fn letter(exporter: &str, batch: &Batch, cause: Cause<'_>) -> Letter {
     let given_up = SystemTime::now();
     let age = Instant::now().saturating_duration_since(batch.received);
     let context = &batch.context;
@@ -226,66 +218,49 @@ fn letter(exporter: &str, batch: &Batch, items: u64, cause: Cause<'_>) -> Letter
         given_up,
         received: given_up.checked_sub(age).unwrap_or(given_up),
         signal: batch.signal,
-        items,
+        items: batch.items,
         tenant: context.tenant.as_deref().unwrap_or_default().to_owned(),
         priority: context.priority,
     }
 }
 
-/// The one task that writes.
-#[derive(Debug)]
-struct Clerk {
-    log: Log,
-    room: Budget,
-    tallies: Arc<Tallies>,
-    ledger: Arc<Ledger>,
-}
-
-impl Clerk {
-    async fn work(self, mut tray: mpsc::Receiver<Post>) {
-        while let Some(post) = tray.recv().await {
-            match post {
-                Post::Letter(pending) => self.write(*pending).await,
-                Post::Finish(done) => drop(done),
-            }
-        }
-    }
-
-    async fn write(&self, pending: Pending) {
-        let items = pending.record.weight;
-        let outcome = match self.make_room(pending.record.size()).await {
-            Err(loss) => Err((loss, format!("no room: {}", loss.name()))),
-            Ok(room) => self
-                .log
-                .append(pending.record, room)
-                .await
-                .map_err(|error| (Loss::StorageFailed, error.to_string())),
+impl Office {
+    async fn write(
+        &self,
+        exporter: &str,
+        batch: &Batch,
+        cause: Cause<'_>,
+    ) -> Result<(), Unwritten> {
+        let head = letter(exporter, batch, cause).encode();
+        let append = async || {
+            let record = NewRecord {
+                kind: batch.signal as u8,
+                weight: batch.items,
+                head: head.clone(),
+                body: batch.chunks.clone(),
+            };
+            let room = self.make_room(record.size()).await?;
+            let written = self.log.append(record, room).await;
+            written.map_err(|error| Unwritten {
+                loss: Loss::StorageFailed,
+                problem: format!("{error}; or lower storage.dead_letters_max_bytes"),
+            })
         };
-        match outcome {
-            Ok(ticket) => {
-                ticket.unload();
-                self.tallies
-                    .written(&pending.exporter, pending.reason, items);
-                pending.remains.dead_lettered();
-            }
-            Err((loss, problem)) => {
-                self.tallies.lost(pending.signal, loss, items);
-                self.tallies.failed(&problem);
-                limited!(
-                    error,
-                    exporter = %pending.exporter,
-                    items,
-                    "items are lost to the dead letters as well: {problem}"
-                );
-            }
+        let mut written = append().await;
+        if written.as_ref().is_err_and(Unwritten::is_the_disk) && self.reserve.release().await {
+            written = append().await;
         }
+        written?.unload();
+        self.reserve.restore();
+        Ok(())
     }
 
     /// Room on disk, by giving up the oldest letters where there is none.
-    async fn make_room(&self, bytes: usize) -> Result<Reservation, Loss> {
+    async fn make_room(&self, bytes: usize) -> Result<Reservation, Unwritten> {
+        let _alone = self.making_room.lock().await;
         match self.room.try_reserve(bytes) {
             Ok(room) => return Ok(room),
-            Err(Unpaid::TooLarge) => return Err(Loss::TooLarge),
+            Err(Unpaid::TooLarge) => return Err(self.too_large(bytes)),
             Err(Unpaid::Spent) => {}
         }
         let free = self.room.limit().saturating_sub(self.room.used());
@@ -300,7 +275,24 @@ impl Clerk {
         }
         // Their files leave the disk in a moment.
         let room = timeout(PATIENCE, self.room.reserve(bytes)).await;
-        room.ok().and_then(Result::ok).ok_or(Loss::Full)
+        room.ok().and_then(Result::ok).ok_or_else(|| Unwritten {
+            loss: Loss::Full,
+            problem: format!(
+                "the disk has not given back the room of older ones within {PATIENCE:?}: see \
+                 whether it is slow, or raise storage.dead_letters_max_bytes"
+            ),
+        })
+    }
+
+    fn too_large(&self, bytes: usize) -> Unwritten {
+        Unwritten {
+            loss: Loss::TooLarge,
+            problem: format!(
+                "the request takes {bytes} bytes, and all dead letters may take {}: raise \
+                 storage.dead_letters_max_bytes",
+                self.room.limit()
+            ),
+        }
     }
 
     fn displaced(&self, letters: &Tally) {
@@ -314,6 +306,31 @@ impl Clerk {
             items = letters.weight.iter().sum::<u64>(),
             "the dead letters are full: the oldest are given up (storage.dead_letters_max_bytes)"
         );
+    }
+}
+
+impl Drop for Awaited {
+    fn drop(&mut self) {
+        self.0.awaited.send_modify(|count| *count -= 1);
+    }
+}
+
+impl Unwritten {
+    /// The disk has not taken it when the process had to end.
+    pub fn out_of_time() -> Self {
+        Self {
+            loss: Loss::StorageFailed,
+            problem: "the disk has not taken them before the end".to_owned(),
+        }
+    }
+
+    /// Whether it never will be.
+    pub fn is_final(&self) -> bool {
+        self.loss == Loss::TooLarge
+    }
+
+    fn is_the_disk(&self) -> bool {
+        self.loss == Loss::StorageFailed
     }
 }
 

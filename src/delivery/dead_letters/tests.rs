@@ -2,12 +2,14 @@
 
 use std::path::Path;
 
+use smallvec::SmallVec;
 use tempfile::TempDir;
 
 use super::*;
 use crate::batch::{Chunks, Context, Priority};
+use crate::receipt::Receipt;
 use crate::storage::{ReadOrder, Record, StorageOptions};
-use crate::telemetry::ledger::{Account, Counts};
+use crate::telemetry::ledger::{Account, Counts, Fate};
 
 /// Dead letters in a folder of their own, and the account of whose items they are.
 struct Kept {
@@ -42,8 +44,8 @@ fn open(max_bytes: u64) -> Kept {
 }
 
 impl Kept {
-    /// Gives a request up that has this body and so many items.
-    fn give_up(&self, body: &[u8], items: u64, reason: Reason) {
+    /// Gives a request up that has this body and so many items, as a lane in memory does.
+    async fn give_up(&self, body: &[u8], items: u64, reason: Reason) {
         let batch = Batch {
             signal: Signal::Metrics,
             chunks: Chunks::from_elem(body.to_vec().into(), 1),
@@ -58,9 +60,18 @@ impl Kept {
             reservations: SmallVec::new(),
         };
         let receipt = Receipt::open(items, Arc::clone(&self.account), None);
+        if self.letters.announce(reason).is_none() {
+            return receipt.settle(Fate::Dropped(reason));
+        }
         let cause = Cause { reason, text: "no" };
-        self.letters
-            .give_up(&"backend".into(), &batch, receipt, cause);
+        let exporter = "backend".into();
+        match self.letters.write(&exporter, &batch, cause).await {
+            Ok(()) => receipt.settle_dead_lettered(reason),
+            Err(unwritten) => {
+                self.letters.lose(&exporter, &batch, &unwritten);
+                receipt.settle(Fate::Dropped(reason));
+            }
+        }
     }
 
     fn account(&self) -> Counts {
@@ -75,7 +86,6 @@ impl Kept {
 
     /// What stands there after a restart.
     async fn reopened(self) -> Vec<(Letter, Vec<u8>)> {
-        self.letters.finish().await;
         self.storage.close();
         drop((self.letters, self.storage));
         let storage = storage(self.folder.path());
@@ -96,8 +106,7 @@ impl Kept {
 #[tokio::test]
 async fn a_letter_says_what_it_was_and_why_it_stands_there() {
     let kept = open(1 << 20);
-    kept.give_up(b"bytes", 3, Reason::Permanent);
-    kept.letters.finish().await;
+    kept.give_up(b"bytes", 3, Reason::Permanent).await;
     let account = kept.account();
     assert_eq!(account.dropped[Reason::Permanent as usize], 3);
     assert_eq!((account.dead_lettered, account.in_process), (3, 0));
@@ -127,9 +136,8 @@ async fn a_letter_says_what_it_was_and_why_it_stands_there() {
 async fn what_another_try_does_not_cure_is_no_letter() {
     let kept = open(1 << 20);
     for reason in Reason::ALL {
-        kept.give_up(reason.name().as_bytes(), 1, reason);
+        kept.give_up(reason.name().as_bytes(), 1, reason).await;
     }
-    kept.letters.finish().await;
     assert_eq!(kept.account().dropped_total(), Reason::ALL.len() as u64);
     let letters = kept.reopened().await;
     let reasons: Vec<_> = letters.iter().map(|(l, _)| l.reason.as_str()).collect();
@@ -140,36 +148,36 @@ async fn what_another_try_does_not_cure_is_no_letter() {
 }
 
 #[tokio::test]
-async fn nobody_waits_for_the_disk() {
-    let kept = open(1 << 30);
-    // The task that writes is not let in between.
-    for _ in 0..TRAY_LETTERS + 10 {
-        kept.give_up(b"small", 1, Reason::Permanent);
-    }
-    assert_eq!(kept.counts().lost(Signal::Metrics, Loss::Busy), 10);
+async fn the_end_waits_for_letters_that_are_announced() {
+    let kept = open(1 << 20);
     kept.letters.finish().await;
-    let letters = TRAY_LETTERS as u64;
-    assert_eq!(kept.account().dead_lettered, letters);
-    assert_eq!(kept.account().dropped_total(), letters + 10);
-    let large = vec![0; 1 << 20];
-    for _ in 0..20 {
-        kept.give_up(&large, 1, Reason::TooOld);
-    }
-    kept.letters.finish().await;
-    let lost = kept.counts().lost(Signal::Metrics, Loss::Busy) - 10;
-    assert_eq!(lost, 20 - (TRAY_BYTES / ((1 << 20) + 200)));
+    let awaited = kept.letters.announce(Reason::TooOld);
+    let finished = kept.letters.finish();
+    tokio::pin!(finished);
+    assert!(futures_util::poll!(&mut finished).is_pending());
+    drop(awaited);
+    finished.await;
+}
+
+#[tokio::test]
+async fn a_disk_that_is_full_takes_letters_in_place_of_the_reserve() {
+    let kept = open(1 << 20);
+    let reserve = kept.folder.path().join(LOG).join("reserve");
+    assert_eq!(std::fs::metadata(&reserve).unwrap().len(), (1 << 20) / 64);
+    // Any failure of the disk will do.
+    kept.storage.close();
+    kept.give_up(b"bytes", 3, Reason::Permanent).await;
+    assert!(!reserve.exists());
 }
 
 #[tokio::test]
 async fn the_newest_are_kept_within_the_bounds() {
     let kept = open(64 << 10);
     for number in 0..100_u8 {
-        kept.give_up(&[number; 2000], 2, Reason::Permanent);
-        kept.letters.finish().await;
+        kept.give_up(&[number; 2000], 2, Reason::Permanent).await;
         assert!(kept.counts().disk_bytes <= 64 << 10, "{number}");
     }
-    kept.give_up(&[0; 100 << 10], 5, Reason::Permanent);
-    kept.letters.finish().await;
+    kept.give_up(&[0; 100 << 10], 5, Reason::Permanent).await;
     let counts = kept.counts();
     assert_eq!(kept.account().dead_lettered, 200);
     assert_eq!(counts.lost(Signal::Metrics, Loss::TooLarge), 5);
@@ -187,8 +195,7 @@ async fn the_newest_are_kept_within_the_bounds() {
 async fn a_disk_that_fails_costs_the_letters_and_is_said() {
     let kept = open(1 << 20);
     kept.storage.close();
-    kept.give_up(b"bytes", 3, Reason::Permanent);
-    kept.letters.finish().await;
+    kept.give_up(b"bytes", 3, Reason::Permanent).await;
     let counts = kept.counts();
     assert_eq!(counts.lost(Signal::Metrics, Loss::StorageFailed), 3);
     assert!(counts.last_error.is_some() && counts.failing_seconds.is_some());
@@ -200,9 +207,8 @@ async fn a_disk_that_fails_costs_the_letters_and_is_said() {
 async fn letters_of_earlier_runs_count_and_make_room_first() {
     let first = open(64 << 10);
     for _ in 0..20 {
-        first.give_up(&[1; 2000], 1, Reason::Permanent);
+        first.give_up(&[1; 2000], 1, Reason::Permanent).await;
     }
-    first.letters.finish().await;
     first.storage.close();
     let folder = first.folder;
     drop((first.letters, first.storage));
@@ -218,9 +224,8 @@ async fn letters_of_earlier_runs_count_and_make_room_first() {
         folder,
     };
     for _ in 0..20 {
-        second.give_up(&[2; 2000], 1, Reason::Permanent);
+        second.give_up(&[2; 2000], 1, Reason::Permanent).await;
     }
-    second.letters.finish().await;
     assert_eq!(second.account().dead_lettered, 20);
     let displaced = second.ledger.snapshot().displaced();
     assert!((1..=20).contains(&displaced), "{displaced}");
@@ -233,8 +238,7 @@ async fn letters_of_earlier_runs_count_and_make_room_first() {
 async fn where_they_are_off_items_are_dropped_as_ever() {
     let kept = open(0);
     assert!(!kept.letters.are_on() && kept.letters.counts().is_none());
-    kept.give_up(b"bytes", 3, Reason::Permanent);
-    kept.letters.finish().await;
+    kept.give_up(b"bytes", 3, Reason::Permanent).await;
     assert_eq!(kept.account().dropped[Reason::Permanent as usize], 3);
     assert_eq!(kept.account().dead_lettered, 0);
 }

@@ -149,6 +149,9 @@ impl Lane {
             );
         }
         self.stats.set_disk_fails(stored.is_err());
+        if stored.is_err() {
+            self.retry_letters();
+        }
         stored
     }
 
@@ -246,11 +249,13 @@ impl Lane {
 
     /// Lets a parcel in, and wakes the sender where it waits for as much as there is now.
     pub(super) fn enqueue(&self, mut state: MutexGuard<'_, State>, parcel: Parcel) {
+        // Whoever sends has looked when the next grows too old, and found none.
+        let is_first = state.queue.is_empty() && !self.config.queue.max_age.is_zero();
         state.queue.push(parcel);
         self.show(&state);
         let enough =
             |wanted| state.queue.bytes() >= wanted || state.queue.items() >= self.limits.max_items;
-        if state.wanted_bytes.is_some_and(enough) {
+        if is_first || state.wanted_bytes.is_some_and(enough) {
             state.wanted_bytes = None;
             drop(state);
             self.wake.notify_one();

@@ -89,11 +89,6 @@ impl Durable {
         total
     }
 
-    /// What all of it takes on disk.
-    pub(super) fn disk_bytes(&self) -> u64 {
-        self.logs.iter().map(Log::disk_bytes).sum()
-    }
-
     /// Whether anything is to come from disk: what comes in now must not overtake it.
     pub(super) fn has_backlog(&self) -> bool {
         // In this order: a page is in hand before its records are no longer waiting, and in memory
@@ -130,6 +125,7 @@ impl Lane {
         for (account, items) in self.accounts.iter().zip(durable.waiting().weight) {
             account.recover(items);
         }
+        self.stats.set_logs(durable.logs.to_vec());
         self.durable = Some(durable);
         self.show(&self.lock());
         self
@@ -198,6 +194,8 @@ impl Lane {
         for record in page.records {
             self.take_in_one(record, &mut room);
         }
+        // Some of it may be too old already, which does not wait for an attempt.
+        self.wake.notify_one();
     }
 
     fn take_in_one(&self, record: Record, room: &mut Reservation) {

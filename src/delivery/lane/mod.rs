@@ -22,10 +22,12 @@ use crate::telemetry::limited::Gate;
 
 mod admit;
 mod durable;
+mod given_up;
 mod take;
 
 pub use admit::{Place, Spot};
 pub use durable::Durable;
+use given_up::Pile;
 pub(super) use take::Next;
 
 /// One exporter's queue, and all that its sender shares with those who fill it.
@@ -46,15 +48,20 @@ pub struct Lane {
     accounts: Accounts,
     state: Mutex<State>,
     pub(super) wake: Notify,
+    /// Told when something is given up.
+    posted: Notify,
+    /// Its dead letter cannot be written for now.
+    held: AtomicBool,
     /// What the admin side reads.
     pub(super) stats: Arc<LaneStats>,
     /// The destination takes what it is sent.
     flowing: AtomicBool,
     /// Told when the lane is no longer crowded.
     eased: Notify,
-    /// What is said of a full queue, and of a disk that fails: once in ten seconds.
+    /// What is said of a full queue, a disk that fails, and data too old: once in ten seconds.
     said_full: Gate,
     said_disk: Gate,
+    said_old: Gate,
 }
 
 /// With this many bytes in a lane that flows it is crowded, and clients are paced; or with a
@@ -69,6 +76,8 @@ struct State {
     queue: Queue,
     /// Formed requests that wait for an attempt: parts of what was split, and those that failed.
     shipments: VecDeque<Shipment>,
+    /// What waits for its dead letter to be written.
+    given_up: Pile,
     /// The sender wants to hear when so many bytes wait.
     wanted_bytes: Option<usize>,
     /// No attempt is made before this.
@@ -111,15 +120,19 @@ impl Lane {
             state: Mutex::new(State {
                 queue: Queue::new([1; Priority::ALL.len()]),
                 shipments: VecDeque::new(),
+                given_up: Pile::default(),
                 wanted_bytes: None,
                 blocked_until: None,
                 closed: false,
             }),
             wake: Notify::new(),
+            posted: Notify::new(),
+            held: AtomicBool::new(false),
             flowing: AtomicBool::new(true),
             eased: Notify::new(),
             said_full: gate(),
             said_disk: gate(),
+            said_old: gate(),
         }
     }
 
@@ -228,14 +241,15 @@ impl Lane {
         let mut items =
             state.queue.items() + shipments.clone().map(|batch| batch.items).sum::<u64>();
         let bytes = state.queue.bytes() + shipments.clone().map(Batch::bytes).sum::<usize>();
-        let mut bytes = bytes as u64;
+        items += state.given_up.items;
+        let mut bytes = (bytes + state.given_up.bytes) as u64;
         if let Some(durable) = &self.durable {
             let waiting = durable.waiting();
             items += waiting.weight.iter().sum::<u64>();
             bytes += waiting.bytes;
-            self.stats.set_disk_bytes(durable.disk_bytes());
         }
         let waiting = shipments.map(|batch| batch.received);
+        let waiting = waiting.chain(state.given_up.received());
         let oldest = waiting.chain(state.queue.oldest_received()).min();
         self.stats.set_queue(items, bytes, oldest);
     }

@@ -2,13 +2,13 @@
 //! left at the end.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::Lane;
-use crate::batch::{Batch, Priority};
+use crate::batch::Priority;
 use crate::delivery::batcher::Due;
-use crate::delivery::dead_letters::Cause;
 use crate::delivery::shipment::{self, Shipment};
 use crate::otlp::Signal;
 use crate::receipt::Receipt;
@@ -34,7 +34,6 @@ impl Lane {
         last: Option<Instant>,
         flush: bool,
     ) -> Next {
-        self.expire(now);
         let mut state = self.lock();
         if flush && !state.queue.is_empty() {
             return Next::Ready;
@@ -42,8 +41,7 @@ impl Lane {
         if state.shipments.iter().any(|shipment| shipment.is_due(now)) {
             return Next::Ready;
         }
-        let waiting = state.shipments.iter().filter(|s| !s.is_behind());
-        let retry = waiting.map(|shipment| shipment.due).min();
+        let retry = state.shipments.iter().map(|s| s.due).min();
         let mut fresh: Option<(Instant, usize)> = None;
         for class in state.queue.classes() {
             match self.limits.due(class, now, last) {
@@ -92,8 +90,8 @@ impl Lane {
         if self.limits.fits(&shipment.batch) || signal == Signal::Profiles {
             return Some(shipment);
         }
-        let mut parts = shipment::split(shipment, &self.limits, |batch, receipt| {
-            self.give_up(&batch, receipt, Reason::TooLarge, shipment::OVERSIZE);
+        let mut parts = shipment::split(shipment, &self.limits, |part| {
+            self.give_up(part, Reason::TooLarge, shipment::OVERSIZE);
         });
         let first = parts.pop_front();
         self.lock().shipments.extend(parts);
@@ -115,60 +113,62 @@ impl Lane {
         }
     }
 
-    /// Takes back the halves of what was refused, to be tried before all that waits but the
-    /// other half of what they are a half of.
+    /// Takes back the halves of what was refused, to be tried before all else that waits.
     pub(in crate::delivery) fn put_back_halves(&self, front: Shipment, back: Shipment) {
         let mut state = self.lock();
-        let behind = state
-            .shipments
-            .front()
-            .is_some_and(|next| next.is_larger_part(&front));
-        let index = usize::from(behind);
-        state.shipments.insert(index, back);
-        state.shipments.insert(index, front);
+        state.shipments.push_front(back);
+        state.shipments.push_front(front);
         self.show(&state);
     }
 
     /// Whether nothing waits in memory.
     pub fn is_empty(&self) -> bool {
         let state = self.lock();
-        state.queue.is_empty() && state.shipments.is_empty()
+        state.queue.is_empty() && state.shipments.is_empty() && state.given_up.is_empty()
     }
 
-    /// Gives up what is older than the queue's `max_age`.
-    fn expire(&self, now: Instant) {
+    /// Gives up what is older than the queue's `max_age`; when the next of what waits will be.
+    pub(in crate::delivery) fn expire(&self, now: Instant) -> Option<Instant> {
         let max_age = self.config.queue.max_age;
-        let Some(limit) = now.checked_sub(max_age).filter(|_| !max_age.is_zero()) else {
-            return;
-        };
-        let (parcels, shipments) = {
-            let mut state = self.lock();
-            let (old, young) = std::mem::take(&mut state.shipments)
-                .into_iter()
-                .partition::<Vec<_>, _>(|shipment| shipment.batch.received < limit);
-            state.shipments = young.into();
-            (state.queue.expired(limit), old)
-        };
-        let parcels = parcels.into_iter().map(|p| (p.batch, p.receipt));
-        let shipments = shipments.into_iter().map(|s| (s.batch, s.receipt));
-        for (batch, receipt) in parcels.chain(shipments) {
-            self.give_up(&batch, receipt, Reason::TooOld, "older than queue.max_age");
+        if max_age.is_zero() {
+            return None;
         }
+        for shipment in self.take_too_old(now.checked_sub(max_age), now) {
+            self.say_too_old(&shipment, now);
+            self.give_up(shipment, Reason::TooOld, "older than queue.max_age");
+        }
+        let state = self.lock();
+        let waiting = state.shipments.iter().map(|s| s.batch.received);
+        let oldest = waiting.chain(state.queue.oldest_received()).min()?;
+        oldest.checked_add(max_age + Duration::from_millis(1))
     }
 
-    /// Gives a batch up for good: into the dead letters where its bytes are worth keeping.
-    pub(in crate::delivery) fn give_up(
-        &self,
-        batch: &Batch,
-        receipt: Receipt,
-        reason: Reason,
-        cause: &str,
-    ) {
-        let cause = Cause {
-            reason,
-            text: cause,
+    /// Takes out what was received before `limit`, if there is any such time.
+    fn take_too_old(&self, limit: Option<Instant>, now: Instant) -> Vec<Shipment> {
+        let Some(limit) = limit else {
+            return Vec::new();
         };
-        self.dead_letters.give_up(&self.name, batch, receipt, cause);
+        let mut state = self.lock();
+        let (mut old, young) = std::mem::take(&mut state.shipments)
+            .into_iter()
+            .partition::<Vec<_>, _>(|shipment| shipment.batch.received < limit);
+        state.shipments = young.into();
+        let parcels = state.queue.expired(limit);
+        old.extend(parcels.into_iter().map(|p| Shipment::of(p, now)));
+        old
+    }
+
+    fn say_too_old(&self, shipment: &Shipment, now: Instant) {
+        if let Some(repeated) = self.said_old.pass() {
+            tracing::warn!(
+                repeated,
+                exporter = %self.name,
+                items = shipment.receipt.items(),
+                age = ?now.saturating_duration_since(shipment.batch.received),
+                "a request is given up, undelivered: it is older than queue.max_age; {}",
+                self.dead_letters.whereabouts()
+            );
+        }
     }
 
     /// The oldest, out of memory, of the lowest priority that is not above this one.
@@ -216,14 +216,17 @@ impl Lane {
             (state.queue.drain(), std::mem::take(&mut state.shipments))
         };
         let parcels = parcels.into_iter().map(|p| (p.batch, p.receipt));
-        let shipments = shipments.into_iter().map(|s| (s.batch, s.receipt));
+        // One by one, so that the next start can tell them apart.
+        let requests = shipments.into_iter().flat_map(Shipment::take_apart);
+        let requests = requests.map(|s| (s.batch, s.receipt));
         let mut lost = 0;
-        for (batch, receipt) in parcels.chain(shipments) {
+        for (batch, receipt) in parcels.chain(requests) {
             if let Err(receipt) = self.keep(&batch, receipt).await {
                 lost += receipt.items();
                 receipt.settle(Fate::Dropped(reason));
             }
         }
+        lost += self.close_given_up().await;
         self.keep_unread();
         lost
     }
@@ -232,7 +235,6 @@ impl Lane {
 /// Which of them is due next.
 fn soonest(shipments: &VecDeque<Shipment>) -> Option<usize> {
     let waiting = shipments.iter().enumerate();
-    let waiting = waiting.filter(|(_, shipment)| !shipment.is_behind());
     let next = waiting.min_by_key(|(_, shipment)| shipment.due);
     next.map(|(index, _)| index)
 }

@@ -667,6 +667,46 @@ async fn what_is_given_up_for_good_is_a_dead_letter() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_grows_too_old_in_one_go_is_kept_to_the_last_request() {
+    let folder = tempfile::tempdir().unwrap();
+    let storage = Storage::open(StorageOptions {
+        directory: folder.path().to_owned(),
+        sync_interval: SECOND,
+        keys: Vec::new(),
+    })
+    .unwrap();
+    let letters = DeadLetters::open(&storage, 64 << 20, Arc::default()).unwrap();
+    let config = LaneConfig {
+        max_in_flight: InFlight::fixed(1),
+        timeout: 1000 * SECOND,
+        queue: QueueConfig {
+            max_age: 2 * SECOND,
+            ..config().queue
+        },
+        ..config()
+    };
+    let hangs = Answer::TakeAfter(100 * SECOND);
+    let running = start_keeping(config, &[], hangs, letters.clone());
+    running.push(batch(1, 100));
+    running.called(1).await;
+    for _ in 0..3000 {
+        running.push(batch(1, 100));
+    }
+    // Nothing else happens in the lane meanwhile.
+    sleep(3 * SECOND).await;
+    letters.finish().await;
+    let counts = running.counts();
+    assert_eq!(counts.dropped[Reason::TooOld as usize], 3000);
+    assert_eq!(counts.dead_lettered, 3000);
+    let of = letters.counts().unwrap();
+    assert_eq!((of.letters, of.lost_items.len()), (3000, 0));
+    let shown = running.lane.stats.snapshot();
+    assert_eq!((shown.queue_items, shown.queue_bytes), (0, 0));
+    assert_eq!(shown.oldest_age_seconds, None);
+    storage.close();
+}
+
+#[tokio::test(start_paused = true)]
 async fn several_poisonous_requests_are_found_wherever_they_lie() {
     let patterns: [&dyn Fn(usize) -> bool; 5] = [
         &|client| client < 20,
@@ -686,42 +726,30 @@ async fn several_poisonous_requests_are_found_wherever_they_lie() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_search_among_too_many_poisonous_requests_ends() {
-    let running = merging(1, Answer::RefuseChunk(13)).await;
-    let refused = refused_of(&running, (0..1000).map(|client| client % 2 == 0)).await;
-    assert!(refused.len() > 500, "some good ones go with the bad");
-    assert!(refused.len() < 900, "but not all: {}", refused.len());
-    let calls = running.destination.calls().len();
-    assert!(calls <= 2 + 2 * 10 * 32, "{calls}");
+async fn no_good_request_is_given_up_with_the_bad_however_many_these_are() {
+    let patterns: [&dyn Fn(usize) -> bool; 4] = [
+        &|client| client % 2 == 0,
+        &|client| client % 4 == 1,
+        &|client| client % 10 != 3,
+        &|client| client != 999,
+    ];
+    for (index, is_poisonous) in patterns.iter().enumerate() {
+        let running = merging(1, Answer::RefuseChunk(13)).await;
+        let expected: Vec<_> = (0..1000).filter(|client| is_poisonous(*client)).collect();
+        let refused = refused_of(&running, (0..1000).map(is_poisonous)).await;
+        assert_eq!(refused, expected, "pattern {index}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_destination_that_refuses_everything_is_not_asked_request_by_request() {
-    for (requests, most) in [(2, 3), (4, 7), (16, 17), (1000, 41)] {
+async fn a_destination_that_refuses_everything_is_asked_twice_for_each_request_at_most() {
+    for requests in [2, 4, 16, 1000] {
         let running = merging(1, Answer::Refuse).await;
         let refused = refused_of(&running, (0..requests).map(|_| true)).await;
         assert_eq!(refused.len(), requests);
         let calls = running.destination.calls().len() - 1;
-        assert!(calls <= most, "{calls} for {requests}");
+        assert_eq!(calls, 2 * requests - 1);
     }
-}
-
-#[tokio::test(start_paused = true)]
-async fn the_success_of_others_does_not_prolong_a_search_in_vain() {
-    let running = merging(2, Answer::RefuseChunk(100)).await;
-    for _ in 0..256 {
-        running.push(batch(1, 100));
-    }
-    // They are taken, between the parts of what is refused.
-    for _ in 0..256 {
-        running.push(unmerged(50));
-    }
-    running.settled().await;
-    let refused = running.dropped(Reason::Permanent);
-    assert_eq!(refused, 256);
-    let calls = running.destination.calls();
-    let in_vain = calls.iter().filter(|call| call.bytes % 100 == 0).count();
-    assert!(in_vain <= 2 + 1 + 4 * 8, "{in_vain}");
 }
 
 #[tokio::test(start_paused = true)]

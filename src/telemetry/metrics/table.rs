@@ -276,7 +276,7 @@ single! {
     LEDGER_DROPPED_ITEMS: Kind::Counter,
         "otlpd_exporter_dropped_items" "" ["exporter", "signal", "reason"]
         "Items that were given up: queue_full, permanent, too_large, retries_exhausted, \
-         shutdown, fault_injected or bug.";
+         too_old, damaged, storage_failed, shutdown, fault_injected or bug.";
     LEDGER_IN_PROCESS_ITEMS: Kind::Gauge,
         "otlpd_exporter_in_process_items" "" ["exporter", "signal"]
         "Items that are neither delivered nor given up yet.";
@@ -293,7 +293,7 @@ single! {
          too_large, retries_exhausted or too_old.";
     DEAD_LETTERS_LOST_ITEMS: Kind::Counter, "otlpd_dead_letters_lost_items" "" ["signal", "reason"]
         "Items that were given up and are not, or no longer, in the dead letters: \
-         dead_letters_full (displaced by newer ones), busy, too_large or storage_failed.";
+         dead_letters_full (displaced by newer ones), too_large or storage_failed.";
     // The process.
     PROCESS_UPTIME: Kind::Counter, "otelcol_process_uptime" "seconds" []
         "Seconds since the process started.";
