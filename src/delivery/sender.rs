@@ -38,6 +38,8 @@ pub struct Sender {
     paused: Option<Instant>,
     /// The later of that and the breaker's next probe, as the lane knows it.
     blocked: Option<Instant>,
+    /// Not all could be left on disk: it is tried again then.
+    keep_again: Option<Instant>,
     said: Said,
     flights: FuturesUnordered<BoxFuture<'static, Landed>>,
     /// Set when what is under way is to be given up.
@@ -47,6 +49,9 @@ pub struct Sender {
 /// A retry that the budget does not grant asks again after this at the latest, and after half of
 /// it at the earliest.
 const PUT_OFF: Duration = Duration::from_secs(1);
+
+/// How often it is tried again to leave on disk what the disk did not take.
+const KEEP_AGAIN: Duration = Duration::from_millis(500);
 
 impl Sender {
     /// The sender of `lane`, by way of `exporter`.
@@ -63,6 +68,7 @@ impl Sender {
             last: None,
             paused: None,
             blocked: None,
+            keep_again: None,
             said: Said::default(),
             flights: FuturesUnordered::new(),
             aborted: watch::Sender::new(false),
@@ -81,10 +87,10 @@ impl Sender {
             }
             // What is on disk need not be forced on a destination that does not take it.
             let leaves = deadline.is_some() && self.lane.is_durable() && !self.lane.is_well();
-            if leaves && self.flights.is_empty() {
+            if leaves && self.flights.is_empty() && self.keeps_all(now).await {
                 break;
             }
-            let step = match leaves {
+            let step = match leaves && self.keep_again.is_none() {
                 true => Step::Wait(None),
                 false => self.step(now, deadline.is_some()),
             };
@@ -98,7 +104,8 @@ impl Sender {
                 Step::Empty => None,
                 Step::Wait(until) => until,
             };
-            let until = [until, deadline].into_iter().flatten().min();
+            let again = self.keep_again.filter(|at| *at > now);
+            let until = [until, deadline, again].into_iter().flatten().min();
             tokio::select! {
                 Some(landed) = self.flights.next() => self.land(landed),
                 () = self.lane.wake.notified() => {}
@@ -109,6 +116,27 @@ impl Sender {
         }
         drop(load);
         self.give_up().await;
+    }
+
+    /// Whether all that waits is left on disk for the next start. Where it cannot be written
+    /// there, it is treated like what is in memory until the deadline, and now and then tried again.
+    async fn keeps_all(&mut self, now: Instant) -> bool {
+        if self.keep_again.is_some_and(|at| at > now) {
+            return false;
+        }
+        let Err(cause) = self.lane.keep_all().await else {
+            return true;
+        };
+        if self.keep_again.is_none() {
+            tracing::warn!(
+                exporter = %self.lane.name,
+                cause,
+                "what is undelivered cannot be left on disk: until the shutdown deadline it is \
+                 tried to deliver it, and to write it"
+            );
+        }
+        self.keep_again = Some(now + KEEP_AGAIN);
+        false
     }
 
     /// Starts an attempt if anything can be sent now.
@@ -368,12 +396,13 @@ impl Sender {
                 Err(Failure::Retryable { .. }) => self.lane.put_back(shipment),
             }
         }
-        let items = self.lane.close(Reason::Shutdown).await;
+        let (items, not_on_disk) = self.lane.close(Reason::Shutdown).await;
         if items > 0 {
             tracing::error!(
                 exporter = %self.lane.name,
                 items,
-                "undelivered at the shutdown deadline; dropped"
+                not_on_disk,
+                "undelivered at the shutdown deadline, and not left on disk either; dropped"
             );
         }
     }

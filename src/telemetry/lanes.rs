@@ -95,6 +95,8 @@ pub struct LaneStats {
     full_since_ms: AtomicU64,
     disk_bytes: AtomicU64,
     disk_fails: AtomicBool,
+    removed_files: AtomicU64,
+    unsafe_requests: AtomicU64,
     in_flight: AtomicU64,
     in_flight_limit: AtomicU64,
     attempts: AtomicU64,
@@ -128,6 +130,8 @@ impl LaneStats {
             full_since_ms: AtomicU64::new(0),
             disk_bytes: AtomicU64::new(0),
             disk_fails: AtomicBool::new(false),
+            removed_files: AtomicU64::new(0),
+            unsafe_requests: AtomicU64::new(0),
             in_flight: AtomicU64::new(0),
             in_flight_limit: AtomicU64::new(0),
             attempts: AtomicU64::new(0),
@@ -172,6 +176,16 @@ impl LaneStats {
     /// What its queue takes on disk now.
     pub fn set_disk_bytes(&self, bytes: u64) {
         self.disk_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// How many files of its queue something other than otlpd has removed, in all.
+    pub fn set_removed_files(&self, files: u64) {
+        self.removed_files.store(files, Ordering::Relaxed);
+    }
+
+    /// How many requests are in memory only, since their files were removed.
+    pub fn set_unsafe_requests(&self, requests: u64) {
+        self.unsafe_requests.store(requests, Ordering::Relaxed);
     }
 
     /// The disk of its queue does not take what is written (`true`), or does again.
@@ -262,6 +276,8 @@ impl LaneStats {
             queue_capacity_bytes: self.facts.queue_capacity_bytes,
             disk_bytes: load(&self.disk_bytes),
             disk_fails: self.disk_fails.load(Ordering::Relaxed),
+            removed_files: self.removed_files.load(Ordering::Relaxed),
+            unsafe_requests: self.unsafe_requests.load(Ordering::Relaxed),
             queue_full_seconds: since(&self.full_since_ms),
             oldest_age_seconds: since(&self.oldest_ms),
             in_flight: load(&self.in_flight),

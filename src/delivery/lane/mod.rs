@@ -52,6 +52,8 @@ pub struct Lane {
     flowing: AtomicBool,
     /// Told when the lane is no longer crowded.
     eased: Notify,
+    /// Held by the one who gives something up to make room.
+    shedding: tokio::sync::Mutex<()>,
     /// What is said of a full queue, and of a disk that fails: once in ten seconds.
     said_full: Gate,
     said_disk: Gate,
@@ -118,6 +120,7 @@ impl Lane {
             wake: Notify::new(),
             flowing: AtomicBool::new(true),
             eased: Notify::new(),
+            shedding: tokio::sync::Mutex::default(),
             said_full: gate(),
             said_disk: gate(),
         }
@@ -234,6 +237,7 @@ impl Lane {
             items += waiting.weight.iter().sum::<u64>();
             bytes += waiting.bytes;
             self.stats.set_disk_bytes(durable.disk_bytes());
+            self.stats.set_unsafe_requests(durable.unsafe_requests());
         }
         let waiting = shipments.map(|batch| batch.received);
         let oldest = waiting.chain(state.queue.oldest_received()).min();
