@@ -22,6 +22,7 @@ use crate::shutdown::Drain;
 use crate::telemetry::lanes::Breaker as BreakerState;
 use crate::telemetry::ledger::Reason;
 
+mod keep;
 mod said;
 
 /// The one task that empties a lane.
@@ -49,9 +50,6 @@ pub struct Sender {
 /// A retry that the budget does not grant asks again after this at the latest, and after half of
 /// it at the earliest.
 const PUT_OFF: Duration = Duration::from_secs(1);
-
-/// How often it is tried again to leave on disk what the disk did not take.
-const KEEP_AGAIN: Duration = Duration::from_millis(500);
 
 impl Sender {
     /// The sender of `lane`, by way of `exporter`.
@@ -116,27 +114,6 @@ impl Sender {
         }
         drop(load);
         self.give_up().await;
-    }
-
-    /// Whether all that waits is left on disk for the next start. Where it cannot be written
-    /// there, it is treated like what is in memory until the deadline, and now and then tried again.
-    async fn keeps_all(&mut self, now: Instant) -> bool {
-        if self.keep_again.is_some_and(|at| at > now) {
-            return false;
-        }
-        let Err(cause) = self.lane.keep_all().await else {
-            return true;
-        };
-        if self.keep_again.is_none() {
-            tracing::warn!(
-                exporter = %self.lane.name,
-                cause,
-                "what is undelivered cannot be left on disk: until the shutdown deadline it is \
-                 tried to deliver it, and to write it"
-            );
-        }
-        self.keep_again = Some(now + KEEP_AGAIN);
-        false
     }
 
     /// Starts an attempt if anything can be sent now.

@@ -87,7 +87,7 @@ fn is_there(log: &LogCore, first: u64, seed: u32) -> io::Result<bool> {
         opened => opened?,
     };
     let mut header = [0; HEADER_LEN];
-    let read = (&file).read(&mut header, 0)?;
+    let read = Source::read(&file, &mut header, 0)?;
     Ok(read == HEADER_LEN && header.ends_with(&seed.to_le_bytes()))
 }
 

@@ -166,16 +166,16 @@ impl LaneStats {
 
     /// A batch found no room (`true`), or found some again (`false`). Cheap to repeat.
     pub fn set_full(&self, full: bool) {
-        let was_full = self.full_since_ms.load(Ordering::Relaxed) != 0;
-        if full != was_full {
+        if full != (self.full_since_ms.load(Ordering::Relaxed) != 0) {
             let since = if full { self.stamp(Instant::now()) } else { 0 };
             self.full_since_ms.store(since, Ordering::Relaxed);
         }
     }
 
-    /// What its queue takes on disk now.
-    pub fn set_disk_bytes(&self, bytes: u64) {
+    /// What its queue takes on disk now, and how many requests have lost their files there.
+    pub fn set_disk(&self, bytes: u64, gone: u64) {
         self.disk_bytes.store(bytes, Ordering::Relaxed);
+        self.unsafe_requests.store(gone, Ordering::Relaxed);
     }
 
     /// How many files of its queue something other than otlpd has removed, in all.
@@ -183,16 +183,9 @@ impl LaneStats {
         self.removed_files.store(files, Ordering::Relaxed);
     }
 
-    /// How many requests are in memory only, since their files were removed.
-    pub fn set_unsafe_requests(&self, requests: u64) {
-        self.unsafe_requests.store(requests, Ordering::Relaxed);
-    }
-
     /// The disk of its queue does not take what is written (`true`), or does again.
     pub fn set_disk_fails(&self, fails: bool) {
-        if self.disk_fails.load(Ordering::Relaxed) != fails {
-            self.disk_fails.store(fails, Ordering::Relaxed);
-        }
+        self.disk_fails.store(fails, Ordering::Relaxed);
     }
 
     /// An attempt begins; `retry` if it is not the batch's first. It is under way until the

@@ -236,8 +236,8 @@ impl Lane {
             let waiting = durable.waiting();
             items += waiting.weight.iter().sum::<u64>();
             bytes += waiting.bytes;
-            self.stats.set_disk_bytes(durable.disk_bytes());
-            self.stats.set_unsafe_requests(durable.unsafe_requests());
+            let (bytes, unsafe_requests) = (durable.disk_bytes(), durable.unsafe_requests());
+            self.stats.set_disk(bytes, unsafe_requests);
         }
         let waiting = shipments.map(|batch| batch.received);
         let oldest = waiting.chain(state.queue.oldest_received()).min();
