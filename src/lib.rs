@@ -37,6 +37,7 @@ pub mod telemetry;
 // Layer 0: the ground floor knows nothing of telemetry.
 pub mod auth;
 pub mod budget;
+pub mod failures;
 pub mod host;
 pub mod net;
 pub mod shutdown;

@@ -65,9 +65,16 @@ impl Receipt {
         self.claims.len()
     }
 
-    /// Whether all of its items lie on disk.
+    /// Whether all of its items lie on disk, where another process would find them.
     pub fn is_stored(&self) -> bool {
-        self.claims.iter().all(|claim| claim.ticket.is_some())
+        let on_disk = |ticket: &Arc<Ticket>| ticket.is_on_disk();
+        let mut claims = self.claims.iter();
+        claims.all(|claim| claim.ticket.as_ref().is_some_and(on_disk))
+    }
+
+    /// What of its items lies on disk.
+    pub fn tickets(&self) -> impl Iterator<Item = &Ticket> {
+        self.claims.iter().filter_map(|c| c.ticket.as_deref())
     }
 
     /// Lets go of what lies on disk of its items: they lie elsewhere now.

@@ -9,7 +9,7 @@
 )]
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -37,6 +37,7 @@ use tokio::time::{Instant, sleep};
 #[derive(Default)]
 struct Destination {
     open: AtomicBool,
+    tried: AtomicU64,
     taken: Mutex<Vec<u32>>,
 }
 
@@ -49,6 +50,7 @@ impl Destination {
 impl Exporter for Destination {
     fn export<'a>(&'a self, batch: &'a Batch) -> BoxFuture<'a, Result<Delivered, Failure>> {
         Box::pin(async move {
+            self.tried.fetch_add(1, Ordering::SeqCst);
             if !self.open.load(Ordering::SeqCst) {
                 let cause = "closed".to_owned();
                 return Err(Failure::Retryable { after: None, cause });
@@ -173,6 +175,13 @@ impl Running {
         let counts = self.accounts[Signal::Logs as usize].counts();
         assert!(counts.balances(), "{counts:?}");
         counts
+    }
+
+    /// Waits until its sender has ended, or makes attempts still.
+    async fn is_tried_on(&self) {
+        let before = self.destination.tried.load(Ordering::SeqCst);
+        let tried = || self.destination.tried.load(Ordering::SeqCst);
+        until(|| self.sender.is_finished() || tried() > before + 10).await;
     }
 
     async fn settled(&self) {
@@ -342,4 +351,113 @@ async fn what_is_older_than_the_queue_allows_is_given_up() {
     assert_eq!(running.counts().dropped[Reason::TooOld as usize], 100);
     until(|| disk_bytes(folder.path()) < 1_000_000).await;
     running.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_in_memory_when_its_files_are_removed_is_stored_again_at_the_end() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path().join("storage");
+    let running = start(&folder, config(QueueKind::Disk));
+    // Ten of them are in memory; a file holds 42.
+    running.offer_all(0..100).await;
+    let gone = place.path().join("gone");
+    std::fs::rename(&folder, &gone).unwrap();
+    std::fs::remove_dir_all(&gone).unwrap();
+    let counts = running.stop().await;
+    let lost = counts.dropped[Reason::Damaged as usize];
+    assert_eq!(counts.kept + lost, 100, "{counts:?}");
+    assert!(counts.kept >= 10 && lost > 0, "{counts:?}");
+
+    let running = start(&folder, config(QueueKind::Disk));
+    assert_eq!(
+        running.counts().recovered,
+        counts.kept,
+        "what is said to be kept is"
+    );
+    running.destination.open.store(true, Ordering::SeqCst);
+    running.settled().await;
+    assert_eq!(running.stop().await.delivered, counts.kept);
+}
+
+/// A lane of 64 MiB whose files have 4 MiB each, that gives up what is oldest.
+fn drops_oldest() -> LaneConfig {
+    let mut drops = config(QueueKind::Disk);
+    drops.required = false;
+    drops.queue.max_bytes = Some(ByteSize::mib(64));
+    drops.queue.when_full = Some(WhenFull::DropOldest);
+    drops
+}
+
+#[tokio::test]
+async fn low_that_is_in_memory_is_given_up_before_high_that_is_on_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = start(folder.path(), drops_oldest());
+    for number in 0..150 {
+        running.offer(batch(number, Priority::Low)).await;
+    }
+    // What is read back is all that can be in memory: most of the low ones are there.
+    until(|| running.counts().in_process == 150 && !running.lane.is_empty()).await;
+    for number in 150..650 {
+        running.offer(batch(number, Priority::High)).await;
+    }
+    running.destination.open.store(true, Ordering::SeqCst);
+    running.settled().await;
+    let high = running.destination.taken();
+    let high = high.iter().filter(|number| **number >= 150).count();
+    assert_eq!(high, 500, "none of high is lost while there is low");
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn no_more_than_a_file_is_given_up_beyond_what_is_needed() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = start(folder.path(), drops_oldest());
+    let (fits, file) = (64 * 1024 * 1024 / (REQUEST as u64 + 200), 42);
+    for number in 0..1500 {
+        running.offer(batch(number, Priority::Normal)).await;
+        let lost = running.counts().dropped[Reason::QueueFull as usize];
+        let needed = u64::from(number + 1).saturating_sub(fits);
+        assert!(lost <= needed + file, "{lost} of {number} are given up");
+    }
+    assert!(disk_bytes(folder.path()) <= 64 << 20);
+    running.destination.open.store(true, Ordering::SeqCst);
+    running.settled().await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_spilled_at_the_end_is_delivered_until_the_deadline() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().join("storage");
+    let running = start(&place, config(QueueKind::Spill));
+    running.offer_all(0..8).await;
+    // Nothing can be written where a file is in the way.
+    let log = place.join("queue/out/normal");
+    std::fs::remove_dir_all(&log).unwrap();
+    std::fs::write(&log, "in the way").unwrap();
+    running
+        .trigger
+        .begin(Instant::now() + Duration::from_secs(60));
+    running.is_tried_on().await;
+    running.destination.open.store(true, Ordering::SeqCst);
+    running.settled().await;
+    let counts = running.stop().await;
+    assert_eq!((counts.delivered, counts.dropped_total()), (8, 0));
+}
+
+#[tokio::test]
+async fn what_cannot_be_spilled_at_first_is_spilled_once_it_can_be() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().join("storage");
+    let running = start(&place, config(QueueKind::Spill));
+    running.offer_all(0..8).await;
+    let log = place.join("queue/out/normal");
+    std::fs::remove_dir_all(&log).unwrap();
+    std::fs::write(&log, "in the way").unwrap();
+    running
+        .trigger
+        .begin(Instant::now() + Duration::from_secs(60));
+    running.is_tried_on().await;
+    std::fs::remove_file(&log).unwrap();
+    assert_eq!(running.stop().await.kept, 8);
 }

@@ -49,6 +49,13 @@ async fn append(log: &Log, number: u64, size: usize) -> Result<Ticket, StorageEr
     log.append(record, Reservation::default()).await
 }
 
+/// Removes a directory in which something may be made meanwhile.
+fn remove(directory: &Path) {
+    let gone = directory.with_extension("gone");
+    fs::rename(directory, &gone).unwrap();
+    fs::remove_dir_all(&gone).unwrap();
+}
+
 async fn drain(log: &Log) -> (Vec<u64>, u64) {
     let (mut seen, mut lost) = (Vec::new(), 0);
     loop {
@@ -175,7 +182,7 @@ async fn a_directory_that_is_deleted_is_made_again_and_what_was_lost_is_counted(
     }
     append(&log, 12, 1000).await.unwrap().unload();
     let held = append(&log, 13, 1000).await.unwrap();
-    fs::remove_dir_all(&directory).unwrap();
+    remove(&directory);
     let after = append(&log, 14, 1000).await.unwrap();
     after.keep();
     let (seen, lost) = drain(&log).await;
@@ -267,4 +274,92 @@ async fn an_idle_log_leaves_no_segment_behind() {
         .map(|file| file.unwrap().file_name())
         .next();
     assert!(first.is_none_or(|name| name == "settled"));
+}
+
+#[tokio::test]
+async fn what_was_stored_in_an_open_file_is_written_again_when_the_directory_is_removed() {
+    for fsync in [Fsync::Always, Fsync::Interval] {
+        let place = tempfile::tempdir().unwrap();
+        let directory = place.path().join("storage");
+        let (storage, log, _) = open(&directory, fsync);
+        for number in 0..20 {
+            append(&log, number, 1000).await.unwrap().unload();
+        }
+        remove(&directory);
+        // Whatever it does next, and be it nothing.
+        log.look().await;
+        assert_eq!(log.news().removed_files, 1);
+        // As a process sees it that starts after this one was killed.
+        let found = inspect::segments(&directory, LOG).unwrap().0;
+        assert_eq!(found.len(), 1);
+        append(&log, 20, 1000).await.unwrap().unload();
+        storage.close();
+        let (_storage, log, _) = open(&directory, fsync);
+        assert_eq!(drain(&log).await, ((0..21).collect(), 0));
+    }
+}
+
+#[tokio::test]
+async fn a_lock_that_is_removed_is_taken_again_before_anything_is_written() {
+    let place = tempfile::tempdir().unwrap();
+    let directory = place.path().join("storage");
+    let (storage, log, _) = open(&directory, Fsync::Interval);
+    append(&log, 1, 1000).await.unwrap().unload();
+    fs::remove_file(directory.join("lock")).unwrap();
+    append(&log, 2, 1000).await.unwrap().unload();
+    let other = Storage::open(StorageOptions {
+        directory: directory.clone(),
+        sync_interval: Duration::from_secs(1),
+        keys: Vec::new(),
+    });
+    assert!(other.unwrap_err().to_string().contains("is in use by"));
+    assert_eq!(log.news().removed_files, 0, "nothing else was touched");
+    storage.close();
+}
+
+#[tokio::test]
+async fn nothing_is_written_while_another_process_has_the_directory_and_nothing_of_its_is_touched()
+{
+    let place = tempfile::tempdir().unwrap();
+    let directory = place.path().join("storage");
+    let (storage, log, _) = open(&directory, Fsync::Interval);
+    append(&log, 1, 1000).await.unwrap().unload();
+    fs::rename(&directory, place.path().join("elsewhere")).unwrap();
+    let (others_storage, others_log, _) = open(&directory, Fsync::Interval);
+    append(&others_log, 100, 1000).await.unwrap().unload();
+    let error = append(&log, 2, 1000).await.unwrap_err().to_string();
+    assert!(error.contains("is in use by"), "{error}");
+    assert!(log.news().disowned.is_some());
+    others_storage.close();
+
+    append(&log, 3, 1000).await.unwrap().unload();
+    assert!(log.news().disowned.is_none());
+    assert_eq!(drain(&log).await, (vec![1, 3], 0));
+    append(&log, 4, 1000).await.unwrap().keep();
+    storage.close();
+    let (_storage, log, _) = open(&directory, Fsync::Interval);
+    assert_eq!(drain(&log).await, (vec![100, 4], 0), "each has its own");
+}
+
+#[tokio::test]
+async fn what_is_lost_with_files_that_are_removed_is_told_once_and_the_rest_is_not_safe() {
+    let place = tempfile::tempdir().unwrap();
+    let directory = place.path().join("storage");
+    let (_storage, log, _) = open(&directory, Fsync::Interval);
+    let held = append(&log, 0, 1 << 20).await.unwrap();
+    for number in 1..9 {
+        append(&log, number, 1 << 20).await.unwrap().unload();
+    }
+    assert!(held.is_on_disk());
+    remove(&directory);
+    log.look().await;
+    assert!(!held.is_on_disk());
+    assert_eq!(log.unsafe_records(), 1);
+    let (seen, lost) = drain(&log).await;
+    assert_eq!(lost, log.news().lost.records + lost, "it is told once");
+    assert_eq!((seen, lost), (vec![8], 7), "two files were closed");
+    drop(held);
+    log.look().await;
+    assert_eq!(log.unsafe_records(), 0);
+    assert_eq!(log.unsettled().records, 0);
 }

@@ -97,6 +97,7 @@ fn lane_values(page: &mut Page, lane: &LaneSnapshot) {
         ),
         (&table::EXPORTER_DISK_BYTES, lane.disk_bytes),
         (&table::EXPORTER_DISK_FAILS, lane.disk_fails.into()),
+        (&table::EXPORTER_REMOVED_FILES, lane.removed_files),
         (&table::EXPORTER_IN_FLIGHT, lane.in_flight),
         (&table::EXPORTER_IN_FLIGHT_LIMIT, lane.in_flight_limit),
         (&table::EXPORTER_ATTEMPTS, lane.attempts),

@@ -104,6 +104,21 @@ impl Queue {
         expired
     }
 
+    /// All parcels.
+    pub fn parcels(&self) -> impl Iterator<Item = &Parcel> {
+        let signals = self.classes.iter().flat_map(|class| &class.parcels);
+        signals.flatten()
+    }
+
+    /// Takes out the parcels that are `wanted`.
+    pub fn take_out(&mut self, wanted: impl Fn(&Parcel) -> bool) -> Vec<Parcel> {
+        let (out, stay): (Vec<_>, Vec<_>) = self.drain().into_iter().partition(wanted);
+        for parcel in stay {
+            self.push(parcel);
+        }
+        out
+    }
+
     /// Takes out everything.
     pub fn drain(&mut self) -> Vec<Parcel> {
         self.classes.iter_mut().flat_map(Class::drain).collect()

@@ -22,6 +22,7 @@ use crate::shutdown::Drain;
 use crate::telemetry::lanes::Breaker as BreakerState;
 use crate::telemetry::ledger::Reason;
 
+mod keep;
 mod said;
 
 /// The one task that empties a lane.
@@ -38,6 +39,8 @@ pub struct Sender {
     paused: Option<Instant>,
     /// The later of that and the breaker's next probe, as the lane knows it.
     blocked: Option<Instant>,
+    /// Not all could be left on disk: it is tried again then.
+    keep_again: Option<Instant>,
     said: Said,
     flights: FuturesUnordered<BoxFuture<'static, Landed>>,
     /// Set when what is under way is to be given up.
@@ -63,6 +66,7 @@ impl Sender {
             last: None,
             paused: None,
             blocked: None,
+            keep_again: None,
             said: Said::default(),
             flights: FuturesUnordered::new(),
             aborted: watch::Sender::new(false),
@@ -83,10 +87,10 @@ impl Sender {
             let expiry = self.lane.expire(now);
             // What is on disk need not be forced on a destination that does not take it.
             let leaves = deadline.is_some() && self.lane.is_durable() && !self.lane.is_well();
-            if leaves && self.flights.is_empty() {
+            if leaves && self.flights.is_empty() && self.keeps_all(now).await {
                 break;
             }
-            let step = match leaves {
+            let step = match leaves && self.keep_again.is_none() {
                 true => Step::Wait(None),
                 false => self.step(now, deadline.is_some()),
             };
@@ -96,7 +100,8 @@ impl Sender {
                 Step::Empty => None,
                 Step::Wait(until) => until,
             };
-            let until = [until, deadline, expiry].into_iter().flatten().min();
+            let again = self.keep_again.filter(|at| *at > now);
+            let until = [until, deadline, expiry, again].into_iter().flatten().min();
             tokio::select! {
                 Some(landed) = self.flights.next() => self.land(landed),
                 () = self.lane.wake.notified() => {}
@@ -359,12 +364,13 @@ impl Sender {
                 Err(Failure::Retryable { .. }) => self.lane.put_back(shipment),
             }
         }
-        let items = self.lane.close(Reason::Shutdown).await;
+        let (items, not_on_disk) = self.lane.close(Reason::Shutdown).await;
         if items > 0 {
             tracing::error!(
                 exporter = %self.lane.name,
                 items,
-                "undelivered at the shutdown deadline; dropped"
+                not_on_disk,
+                "undelivered at the shutdown deadline, and not left on disk either; dropped"
             );
         }
     }

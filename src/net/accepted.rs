@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use rustls::pki_types::CertificateDer;
 
-use super::failures::Failures;
 use super::frames::FLOODS;
 use super::peer::{Peer, PeerAddress};
 use super::stream::{SPEAKS_TLS, Socket, Stream};
 use super::tls::{HandshakeFailure, Server};
+use crate::failures::Failures;
 
 /// What all connections of one listener pass.
 #[derive(Debug)]

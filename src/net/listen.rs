@@ -14,11 +14,11 @@ use tracing::warn;
 
 use super::accepted::{Accepted, Front};
 use super::dial::unix_path;
-use super::failures::Failures;
 use super::inherited::{self, Place, Sockets};
 use super::peer::PeerAddress;
 use super::stream;
 use super::tls::Server;
+use crate::failures::Failures;
 
 mod unix;
 

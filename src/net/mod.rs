@@ -6,7 +6,6 @@ pub mod channel;
 pub mod compression;
 pub mod corked;
 pub mod dial;
-mod failures;
 pub mod fetch;
 mod frames;
 pub mod handover;

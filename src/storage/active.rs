@@ -5,6 +5,7 @@ use std::fs;
 use std::fs::File;
 use std::io;
 use std::io::IoSlice;
+use std::io::Read;
 use std::io::Seek;
 use std::io::SeekFrom;
 use std::io::Write;
@@ -113,6 +114,19 @@ impl Active {
     /// Whether the file has its name still: in a folder that was removed, nobody would find it.
     pub(super) fn is_linked(&self) -> bool {
         self.file.metadata().is_ok_and(|meta| meta.nlink() > 0)
+    }
+
+    /// Writes all of it to a file of its name again, where something removed that: it is open, so
+    /// nothing of it is lost.
+    pub(super) fn write_again(&mut self, path: &Path) -> io::Result<Arc<File>> {
+        let new = create(path)?;
+        let mut from: &File = &self.file;
+        from.seek(SeekFrom::Start(0))?;
+        io::copy(&mut from.take(self.file_bytes), &mut &new)?;
+        new.sync_data()?;
+        self.file = Arc::new(new);
+        self.old_end = 0;
+        Ok(Arc::clone(&self.file))
     }
 
     /// Whether it can be written on: it has its name, and ends where we left it.

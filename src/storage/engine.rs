@@ -10,6 +10,9 @@ use std::sync::PoisonError;
 use std::sync::Weak;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
 use super::StorageOptions;
 use super::crypt::Key;
 use super::log::LogCore;
@@ -19,6 +22,10 @@ use super::sync::Syncs;
 /// How long settlements may wait for an append to be written with, before they are written by
 /// themselves. It bounds what is delivered again after a kill -9.
 const NAP: Duration = Duration::from_millis(5);
+
+/// How often it is seen whether the directory is still the one that was opened: what nobody
+/// notices is acknowledged in vain.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// The directory, and the threads' work.
 #[derive(Debug)]
@@ -38,6 +45,11 @@ struct Work {
     /// Whether somebody waits for one of them.
     urgent: bool,
     tidy: Vec<Arc<LogCore>>,
+    /// Who waits for the end of a turn.
+    asked: Vec<oneshot::Sender<()>>,
+    /// Whether they want all that is on disk to be looked for in it.
+    closely: bool,
+    looked: Option<Instant>,
     closing: bool,
     sleep: Sleep,
 }
@@ -49,7 +61,7 @@ enum Sleep {
     Awake,
     /// It wakes by itself soon, or for what is urgent.
     Nap,
-    /// It wakes for anything.
+    /// It wakes for anything, and to look at what is on disk.
     Deep,
 }
 
@@ -60,6 +72,12 @@ pub(super) struct Turn {
     pub(super) ready: Vec<Arc<LogCore>>,
     /// Logs that may have a segment which nobody needs.
     pub(super) tidy: Vec<Arc<LogCore>>,
+    /// Whether it is time to look at what is on disk.
+    pub(super) look: bool,
+    /// Whether to look for each file.
+    pub(super) closely: bool,
+    /// Who waits for the end of this turn.
+    pub(super) asked: Vec<oneshot::Sender<()>>,
     /// Whether it is the last.
     pub(super) closing: bool,
 }
@@ -99,6 +117,31 @@ impl Engine {
         self.rouse(work);
     }
 
+    /// Has the writer thread see, now, whether what was stored lies where it was put.
+    pub(super) async fn look(&self) {
+        self.ask(true).await;
+    }
+
+    /// Has the writer thread do all that it was asked for so far.
+    pub(super) async fn catch_up(&self) {
+        self.ask(false).await;
+    }
+
+    async fn ask(&self, closely: bool) {
+        let (done, looked) = oneshot::channel();
+        {
+            let mut work = lock(&self.work);
+            if work.closing {
+                return;
+            }
+            work.asked.push(done);
+            work.closely |= closely;
+            self.rouse(work);
+        }
+        // It has ended: there is nothing to be seen any more.
+        let _ended = looked.await;
+    }
+
     /// Has the writer thread finish.
     pub(super) fn close(&self) {
         let mut work = lock(&self.work);
@@ -119,7 +162,12 @@ impl Engine {
         work.sleep = Sleep::Nap;
         while work.is_quiet() {
             if work.sleep == Sleep::Deep {
-                work = self.wake.wait(work).unwrap_or_else(PoisonError::into_inner);
+                let waited = self.wake.wait_timeout(work, LOOK_EVERY);
+                let (guard, slept) = waited.unwrap_or_else(PoisonError::into_inner);
+                work = guard;
+                if slept.timed_out() {
+                    work.sleep = Sleep::Awake;
+                }
                 continue;
             }
             let waited = self.wake.wait_timeout(work, NAP);
@@ -132,7 +180,15 @@ impl Engine {
         }
         work.sleep = Sleep::Awake;
         work.urgent = false;
+        let now = Instant::now();
+        let look = work.closing || work.looked.is_none_or(|last| now >= last + LOOK_EVERY);
+        if look {
+            work.looked = Some(now);
+        }
         Turn {
+            look,
+            closely: std::mem::take(&mut work.closely),
+            asked: std::mem::take(&mut work.asked),
             ready: std::mem::take(&mut work.ready),
             tidy: std::mem::take(&mut work.tidy),
             closing: work.closing,
@@ -148,6 +204,7 @@ impl Engine {
 
 impl Work {
     fn is_quiet(&self) -> bool {
-        self.sleep != Sleep::Awake && !self.urgent && self.tidy.is_empty() && !self.closing
+        let idle = self.tidy.is_empty() && self.asked.is_empty();
+        self.sleep != Sleep::Awake && !self.urgent && idle && !self.closing
     }
 }

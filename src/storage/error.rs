@@ -17,7 +17,8 @@ pub(super) fn failed(what: &str, path: &Path, cause: &io::Error) -> StorageError
         io::ErrorKind::PermissionDenied => "let the user that otlpd runs as read and write there",
         io::ErrorKind::FileTooLarge => "raise the limit on file sizes (ulimit -f)",
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
-            "something removed or replaced it: see that only otlpd works in that directory"
+            "it is not there, or something removed or replaced it: see that the path is right and \
+             that only otlpd works in that directory"
         }
         _ => "look for the cause in the kernel's log",
     };

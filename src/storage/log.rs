@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
+use std::collections::HashMap;
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use std::sync::PoisonError;
 use std::sync::atomic::AtomicU8;
 use std::sync::atomic::Ordering;
 
+use tokio::sync::Notify;
 use tokio::sync::oneshot;
 
 use crate::budget::Reservation;
@@ -18,6 +20,7 @@ use crate::budget::Reservation;
 use super::Log;
 use super::LogOptions;
 use super::NewRecord;
+use super::News;
 use super::Page;
 use super::ReadOrder;
 use super::StorageError;
@@ -44,6 +47,8 @@ pub(super) struct LogCore {
     pub(super) writing: Mutex<Writing>,
     /// Held by the one who reads.
     pub(super) reading: Mutex<Reading>,
+    /// Told when there is something that [`Log::news`] has.
+    pub(super) told: Notify,
 }
 
 /// What is known of the records. It is locked for moments, never while a file is touched.
@@ -61,6 +66,12 @@ pub(super) struct State {
     pub(super) inbox: Inbox,
     /// For the sync thread.
     pub(super) unsynced: Unsynced,
+    /// Segments whose files something removed, while records of them are in use.
+    pub(super) removed: Vec<u64>,
+    /// How many files something removed, so far.
+    pub(super) removed_files: u64,
+    /// Why nothing can be written, where the directory is not ours any more.
+    pub(super) disowned: Option<StorageError>,
     /// Damage that was found for a caller who was gone before it could be told.
     pub(super) untold: Page,
     pub(super) closed: bool,
@@ -114,6 +125,13 @@ impl State {
         } else {
             self.readable.remove(&first);
         }
+    }
+
+    /// How many records are in use whose files are gone.
+    pub(super) fn unsafe_records(&self) -> u64 {
+        let removed = self.removed.iter();
+        let segments = removed.filter_map(|first| self.segments.get(first));
+        segments.map(|segment| u64::from(segment.left())).sum()
     }
 
     /// Settles all that waits in a segment: its tally.
@@ -253,6 +271,54 @@ impl Log {
         state.disk_bytes + state.spare_bytes
     }
 
+    /// Waits for news that the disk has without having been asked.
+    pub async fn told(&self) {
+        self.0.told.notified().await;
+    }
+
+    /// Sees, now, whether what was stored lies where it was put.
+    pub async fn look(&self) {
+        self.0.engine.look().await;
+    }
+
+    /// What is known of files that something else removed. Losses are told once.
+    pub fn news(&self) -> News {
+        let mut state = lock(&self.0.state);
+        News {
+            lost: std::mem::take(&mut state.untold.lost),
+            removed_files: state.removed_files,
+            disowned: state.disowned.clone(),
+        }
+    }
+
+    /// How many records are in use whose files are gone: they do not outlive the process.
+    pub fn unsafe_records(&self) -> u64 {
+        lock(&self.0.state).unsafe_records()
+    }
+
+    /// Waits until the writer thread has seen to all that was settled before.
+    pub async fn catch_up(&self) {
+        self.0.engine.catch_up().await;
+    }
+
+    /// Chooses the oldest file to be given up, and settles what of it waits to be read: which it
+    /// is, and what that was. The rest of it, which the caller has tickets for, is for the caller
+    /// to settle: `idle` says of how many records of each file that can be done now. No file is
+    /// chosen of which anybody else has a ticket: it would stay.
+    pub fn give_up_file(&self, idle: &HashMap<u64, u32>) -> Option<(u64, Tally)> {
+        let mut state = lock(&self.0.state);
+        let first = state.segments.values().find(|segment| {
+            let idle = idle.get(&segment.first).copied().unwrap_or(0);
+            let left = u64::from(segment.left());
+            let is_free = left == segment.waiting_tally.records + u64::from(idle);
+            left > 0 && is_free && !segment.removed
+        })?;
+        let first = first.first;
+        let tally = state.settle_waiting(first);
+        self.0.settled_some(state);
+        Some((first, tally))
+    }
+
     /// Settles the oldest segment's records that wait to be read, unread; what that were. For
     /// logs that keep the newest.
     pub async fn drop_oldest(&self) -> Tally {
@@ -291,6 +357,18 @@ impl Ticket {
 
     fn tally(&self) -> Tally {
         Tally::of(u64::from(self.bytes), self.kind, self.weight)
+    }
+
+    /// Where in this log the record is, if it is: its file, and which of that it is.
+    pub fn place_in(&self, log: &Log) -> Option<(u64, u32)> {
+        Arc::ptr_eq(&self.log, &log.0).then_some((self.segment, self.index))
+    }
+
+    /// Whether the record outlives this process: its file is where it was put.
+    pub fn is_on_disk(&self) -> bool {
+        let state = lock(&self.log.state);
+        let segment = state.segments.get(&self.segment);
+        segment.is_none_or(|segment| !segment.removed)
     }
 
     /// The record stays for the next start; it is not read again in this one.

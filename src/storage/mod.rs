@@ -85,6 +85,14 @@
 //! quarantine (as a second name of it, or a copy); the records around it are delivered; those not
 //! found are counted in [`Page::lost`].
 //!
+//! # What something else removes
+//! Before each write, and each second, the writer thread sees whether the lock's file is still the
+//! one that it locked. If it is not, it is locked again before anything is written; if another
+//! process has it, nothing is written. Then, and where a log's folder or the file that is written to
+//! is not where it was put, each segment is looked for (`presence.rs`). The one that is written to
+//! is open, and is written again from that; what others had and is not in memory is lost, and
+//! counted; what is in memory is delivered, or written again at the end.
+//!
 //! # What can be lost
 //! | | the process is killed | the machine loses power |
 //! |---|---|---|
@@ -118,6 +126,7 @@ mod format;
 pub mod inspect;
 mod lock;
 mod log;
+mod presence;
 mod reader;
 mod recovery;
 mod scan;
@@ -246,6 +255,17 @@ pub struct Page {
     /// The files that had the damage, newly found, with the reason. Where it could be done, they
     /// are in the quarantine.
     pub quarantined: Vec<(PathBuf, String)>,
+}
+
+/// What became of files that something other than this process removed or replaced.
+#[derive(Clone, Debug, Default)]
+pub struct News {
+    /// What is lost by it, since the last time that this was asked for.
+    pub lost: Tally,
+    /// How many files it were, since the log was opened.
+    pub removed_files: u64,
+    /// Why nothing is written: the directory is not this process's any more.
+    pub disowned: Option<StorageError>,
 }
 
 /// What was found when a log was opened.

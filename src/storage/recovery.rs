@@ -9,6 +9,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::Mutex;
 
+use tokio::sync::Notify;
+
 use crate::budget::Budget;
 use crate::budget::Reservation;
 
@@ -60,6 +62,7 @@ pub(super) fn open(
         state: Mutex::default(),
         writing: Mutex::default(),
         reading: Mutex::default(),
+        told: Notify::new(),
     });
     let mut recovery = Recovery::default();
     let mut found = read_ends(&log, &mut recovery)?;
@@ -76,6 +79,7 @@ pub(super) fn open(
     }
     let mut writing = lock(&log.writing);
     writing.next_seq = next_seq;
+    writing.folder = File::open(&log.folder).ok();
     writing.settled.note_stale();
     drop(writing);
     Ok((log, recovery))

@@ -63,6 +63,8 @@ pub(super) struct Segment {
     skipped: Vec<Range<u32>>,
     /// Whether its file is in the quarantine already.
     pub(super) set_aside: bool,
+    /// Whether something removed its file, or put another in its place.
+    pub(super) removed: bool,
     pub(super) room: Reservation,
 }
 
@@ -94,6 +96,7 @@ impl Segment {
             cursor: Cursor::default(),
             skipped: Vec::new(),
             set_aside: false,
+            removed: false,
             room: Reservation::default(),
         }
     }
@@ -123,6 +126,7 @@ impl Segment {
             cursor: Cursor::default(),
             skipped: Vec::new(),
             set_aside: false,
+            removed: false,
             room: Reservation::default(),
         }
     }
@@ -130,6 +134,11 @@ impl Segment {
     /// Whether nobody needs any of it.
     pub(super) fn is_done(&self) -> bool {
         self.done.count() == self.count
+    }
+
+    /// How many of its records somebody needs.
+    pub(super) fn left(&self) -> u32 {
+        self.count - self.done.count()
     }
 
     pub(super) fn done(&self) -> &Bits {

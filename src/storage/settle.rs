@@ -14,6 +14,7 @@ use super::format;
 use super::log::LogCore;
 use super::log::lock;
 use super::sync::create_folder;
+use crate::failures::Failures;
 
 /// Its name in the log's folder.
 pub(super) const FILE: &str = "settled";
@@ -29,6 +30,7 @@ pub(super) struct SettledFile {
     compact_at: u64,
     /// Whether it lacks something that is known.
     stale: bool,
+    failed: Failures,
 }
 
 /// Settled records of one segment: its seed, the first's sequence number, how many.
@@ -55,7 +57,9 @@ impl SettledFile {
             Err(error) => {
                 self.stale = true;
                 self.file = None;
-                tracing::warn!(log = %log.name, "{error}; until it can be written, more is delivered twice after a restart");
+                if let Some(repeated) = self.failed.count_one() {
+                    tracing::warn!(repeated, log = %log.name, "{error}; until it can be written, more is delivered twice after a restart");
+                }
             }
         }
     }

@@ -32,6 +32,9 @@ impl Spares {
     /// Takes the file of a segment that nobody needs out of the log: it is kept under another name
     /// where that makes sense, else removed.
     pub(super) fn keep(&mut self, log: &LogCore, segment: &Segment) -> io::Result<()> {
+        if segment.removed {
+            return Ok(());
+        }
         let from = log.path_of(segment.first);
         let room = &log.options.room;
         let ample = room.used() <= room.limit() / 2;

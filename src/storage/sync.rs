@@ -20,6 +20,7 @@ use super::engine::Engine;
 use super::error::failed;
 use super::log::LogCore;
 use super::log::lock;
+use crate::failures::Failures;
 
 /// The sync thread's work.
 #[derive(Debug, Default)]
@@ -118,12 +119,15 @@ impl Syncs {
 
 /// The thread.
 pub(super) fn run(engine: &Engine) {
+    let failed = Failures::default();
     loop {
         let turn = engine.syncs.next_turn();
         finish(turn.groups);
         for log in &turn.round {
-            if let Err(error) = round(log) {
-                tracing::warn!(log = %log.name, "{error}; a power failure may lose what was written since");
+            if let Err(error) = round(log)
+                && let Some(repeated) = failed.count_one()
+            {
+                tracing::warn!(repeated, log = %log.name, "{error}; a power failure may lose what was written since");
             }
         }
         if turn.closing {

@@ -1,6 +1,5 @@
 //! A storage is opened and closed: the lock, the threads, the logs that it has.
 
-use std::fs::File;
 use std::io;
 use std::path::Component;
 use std::path::Path;
@@ -18,7 +17,7 @@ use super::StorageError;
 use super::StorageOptions;
 use super::engine::Engine;
 use super::error::closed;
-use super::lock;
+use super::lock::Held;
 use super::log::lock as lock_mutex;
 use super::recovery;
 use super::sync;
@@ -33,9 +32,9 @@ pub(super) struct Threads {
 
 #[derive(Debug)]
 struct Open {
-    writer: JoinHandle<()>,
+    /// Ends with the lock, which is given up when the other thread has ended too.
+    writer: JoinHandle<Held>,
     syncer: JoinHandle<()>,
-    _lock: File,
 }
 
 impl Storage {
@@ -44,13 +43,12 @@ impl Storage {
     /// # Errors
     /// It cannot be created or written to, or another process has it (named by its id).
     pub fn open(options: StorageOptions) -> Result<Self, StorageError> {
-        let lock = lock::take(&options.directory)?;
+        let held = Held::take(&options.directory)?;
         let engine = Arc::new(Engine::new(options));
         let (for_writer, for_syncer) = (Arc::clone(&engine), Arc::clone(&engine));
         let open = Open {
-            writer: spawn("storage-writer", move || writer::run(&for_writer))?,
+            writer: spawn("storage-writer", move || writer::run(&for_writer, held))?,
             syncer: spawn("storage-sync", move || sync::run(&for_syncer))?,
-            _lock: lock,
         };
         Ok(Self(Arc::new(Threads {
             engine,
@@ -103,7 +101,8 @@ impl Threads {
             return;
         };
         self.engine.close();
-        if open.writer.join().is_err() {
+        let held = open.writer.join();
+        if held.is_err() {
             tracing::error!("the thread that writes to the storage has ended in a panic");
         }
         self.engine.syncs.close();
@@ -119,7 +118,10 @@ impl Drop for Threads {
     }
 }
 
-fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StorageError> {
+fn spawn<T: Send + 'static>(
+    name: &str,
+    run: impl FnOnce() -> T + Send + 'static,
+) -> Result<JoinHandle<T>, StorageError> {
     let spawned: io::Result<_> = thread::Builder::new().name(name.to_owned()).spawn(run);
     spawned.map_err(|e| StorageError(format!("cannot start the thread {name}: {e}")))
 }

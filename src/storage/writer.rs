@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fs;
+use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
@@ -13,10 +14,13 @@ use super::active::Active;
 use super::engine::Engine;
 use super::error::failed;
 use super::format::RecordHead;
+use super::lock::Held;
+use super::lock::Ownership;
 use super::log::Append;
 use super::log::LogCore;
 use super::log::State;
 use super::log::lock;
+use super::presence;
 use super::segment::Segment;
 use super::settle::SettledFile;
 use super::spare::Spares;
@@ -32,25 +36,74 @@ pub(super) struct Writing {
     pub(super) next_seq: u64,
     pub(super) settled: SettledFile,
     /// Emptied files, to be written over.
-    spares: Spares,
+    pub(super) spares: Spares,
+    /// The folder that its files are in.
+    pub(super) folder: Option<File>,
 }
 
 /// The thread.
-pub(super) fn run(engine: &Engine) {
+pub(super) fn run(engine: &Engine, mut held: Held) -> Held {
     loop {
         let turn = engine.next_turn();
+        let ownership = held.look(&engine.directory, turn.look || turn.closely);
+        look(engine, &ownership, turn.look, turn.closely);
+        let disowned = match ownership {
+            Ownership::Lost(error) => Some(error),
+            Ownership::Kept | Ownership::TakenAgain => None,
+        };
         for log in turn.ready {
-            serve(&log);
+            match &disowned {
+                Some(error) => refuse(&log, error),
+                None => serve(&log),
+            }
         }
-        for log in turn.tidy {
-            tidy(&log, &mut lock(&log.writing));
+        for log in turn.tidy.iter().filter(|_| disowned.is_none()) {
+            tidy(log, &mut lock(&log.writing));
         }
+        // All that was asked for is done.
+        drop(turn.asked);
         if turn.closing {
-            break;
+            for log in engine.all_logs() {
+                finish(&log, disowned.as_ref());
+            }
+            return held;
         }
     }
+}
+
+/// Sees whether all that was stored lies where it was put: a close look where somebody waits for
+/// that, or where others may have worked in the directory.
+fn look(engine: &Engine, ownership: &Ownership, due: bool, closely: bool) {
+    let (closely, disowned) = match ownership {
+        Ownership::Kept if due || closely => (closely, None),
+        Ownership::Kept => return,
+        Ownership::TakenAgain => (true, None),
+        Ownership::Lost(error) => (false, Some(error)),
+    };
     for log in engine.all_logs() {
-        finish(&log);
+        if presence::note_disowned(&log, disowned) && disowned.is_none() {
+            // What was settled meanwhile waits for that.
+            serve(&log);
+        }
+        if disowned.is_some() {
+            continue;
+        }
+        let mut writing = lock(&log.writing);
+        if closely || !presence::is_in_place(&log, &writing) {
+            presence::examine(&log, &mut writing);
+        }
+    }
+}
+
+/// Writes nothing: the directory is not ours. What was settled stays to be written.
+fn refuse(log: &LogCore, error: &StorageError) {
+    let appends = {
+        let mut state = lock(&log.state);
+        state.inbox.queued = false;
+        std::mem::take(&mut state.inbox.appends)
+    };
+    for append in appends {
+        drop(append.done.send(Err(error.clone())));
     }
 }
 
@@ -71,6 +124,11 @@ fn serve(log: &Arc<LogCore>) {
         .collect();
     if !settled.is_empty() {
         writing.settled.add(log, settled);
+    }
+    let room = &log.options.room;
+    if writing.active.is_some() && room.used() > room.limit() / 2 {
+        // Somebody may wait for what it takes.
+        tidy(log, &mut writing);
     }
     drop(writing);
     log.engine.syncs.stir(log, log.engine.sync_interval);
@@ -139,6 +197,10 @@ fn take_active(
     writing: &mut Writing,
     touched: &mut Vec<u64>,
 ) -> Result<Active, StorageError> {
+    let sound = writing.active.as_ref().is_none_or(Active::is_sound);
+    if !sound && !presence::is_in_place(log, writing) {
+        presence::examine(log, writing);
+    }
     if let Some(active) = writing.active.take() {
         let state = lock(&log.state);
         let segment = state.segments.get(&active.first);
@@ -150,6 +212,9 @@ fn take_active(
         abandon(log, active, touched);
     }
     let active = Active::begin(log, &mut writing.spares, writing.next_seq)?;
+    if writing.folder.is_none() {
+        writing.folder = File::open(&log.folder).ok();
+    }
     let mut state = lock(&log.state);
     state.unsynced.folder = true;
     // What was written into a folder that vanished is known to nobody but us.
@@ -235,6 +300,7 @@ fn remove_done(log: &LogCore, spares: &mut Spares, touched: Vec<u64>) -> Vec<u64
         if state.segments.get(&first).is_some_and(done) {
             let segment = state.segments.remove(&first);
             state.readable.remove(&first);
+            state.removed.retain(|removed| *removed != first);
             state.disk_bytes -= segment.as_ref().map_or(0, |segment| segment.file_bytes);
             drop(state);
             if let Some(segment) = &segment {
@@ -291,8 +357,13 @@ fn tidy(log: &Arc<LogCore>, writing: &mut Writing) {
 }
 
 /// The last of a log: what is in its inbox, then a footer. Its files are closed.
-fn finish(log: &Arc<LogCore>) {
+fn finish(log: &Arc<LogCore>, disowned: Option<&StorageError>) {
     lock(&log.state).closed = true;
+    if let Some(error) = disowned {
+        refuse(log, error);
+        *lock(&log.writing) = Writing::default();
+        return;
+    }
     serve(log);
     let mut writing = lock(&log.writing);
     tidy(log, &mut writing);

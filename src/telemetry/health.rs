@@ -94,7 +94,8 @@ pub struct Readiness {
 /// One thing that is wrong.
 #[derive(Clone, Debug, Serialize, PartialEq)]
 pub struct Trouble {
-    /// For a program: `starting`, `draining`, `breaker_open`, `queue_full` or `disk_fails`.
+    /// For a program: `starting`, `draining`, `breaker_open`, `queue_full`, `disk_fails` or
+    /// `files_removed`.
     pub reason: &'static str,
     /// For a person.
     pub message: String,
@@ -121,6 +122,7 @@ fn readiness(state: State, lanes: &[LaneSnapshot]) -> Readiness {
         let blocks = |trouble: &Trouble| trouble.reason != "breaker_open" || !takes_on(lane);
         blocked += usize::from(lane.required && trouble.as_ref().is_some_and(blocks));
         reasons.extend(trouble);
+        reasons.extend(files_removed(lane));
     }
     let all_blocked = required > 0 && blocked == required;
     Readiness {
@@ -172,9 +174,10 @@ fn lane_trouble(lane: &LaneSnapshot) -> Option<Trouble> {
         let message = format!("{message}: its breaker opened after failed attempts");
         ("breaker_open", message, lane.breaker_since_seconds)
     } else if lane.full_refuses && lane.queue_full_seconds.is_some() {
+        let bytes = lane.queue_bytes.max(lane.disk_bytes);
         let message = format!(
-            "the queue of exporter {name} is full ({} of {} bytes)",
-            lane.queue_bytes, lane.queue_capacity_bytes
+            "the queue of exporter {name} is full ({bytes} of {} bytes)",
+            lane.queue_capacity_bytes
         );
         ("queue_full", message, lane.queue_full_seconds)
     } else {
@@ -186,6 +189,22 @@ fn lane_trouble(lane: &LaneSnapshot) -> Option<Trouble> {
         exporter: Some(name.clone()),
         since_seconds,
         last_error: lane.last_error.clone(),
+    })
+}
+
+/// That some of what was stored would not outlive this process. It takes on as before.
+fn files_removed(lane: &LaneSnapshot) -> Option<Trouble> {
+    let (name, requests) = (&lane.exporter, lane.unsafe_requests);
+    (requests > 0).then(|| Trouble {
+        reason: "files_removed",
+        message: format!(
+            "{requests} requests in the queue of exporter {name} are not on disk any more: \
+             something other than otlpd removed their files; they are delivered from memory, or \
+             stored again when otlpd is stopped"
+        ),
+        exporter: Some(name.clone()),
+        since_seconds: None,
+        last_error: None,
     })
 }
 
@@ -249,6 +268,31 @@ mod tests {
         ] {
             assert!(!readiness(State::Running, &[broken]).ready);
         }
+    }
+
+    #[test]
+    fn requests_whose_files_are_gone_are_told_and_turn_nobody_away() {
+        let lane = LaneSnapshot {
+            unsafe_requests: 3,
+            ..lane("backend", true)
+        };
+        let now = readiness(State::Running, &[lane]);
+        assert!(now.ready);
+        assert_eq!(now.reasons.len(), 1);
+        assert_eq!(now.reasons[0].reason, "files_removed");
+        assert!(now.reasons[0].message.starts_with("3 requests"));
+    }
+
+    #[test]
+    fn a_full_queue_says_what_it_takes_on_disk_where_that_is_more() {
+        let lane = LaneSnapshot {
+            disk_bytes: 90,
+            queue_bytes: 58,
+            queue_capacity_bytes: 67,
+            ..full("backend", true)
+        };
+        let message = &readiness(State::Running, &[lane]).reasons[0].message;
+        assert!(message.contains("(90 of 67 bytes)"), "{message}");
     }
 
     #[test]

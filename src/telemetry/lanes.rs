@@ -97,6 +97,8 @@ pub struct LaneStats {
     /// What its queue has on disk: files leave it at any time, so that it is asked when it is told.
     logs: OnceLock<Vec<Log>>,
     disk_fails: AtomicBool,
+    removed_files: AtomicU64,
+    unsafe_requests: AtomicU64,
     in_flight: AtomicU64,
     in_flight_limit: AtomicU64,
     attempts: AtomicU64,
@@ -130,6 +132,8 @@ impl LaneStats {
             full_since_ms: AtomicU64::new(0),
             logs: OnceLock::new(),
             disk_fails: AtomicBool::new(false),
+            removed_files: AtomicU64::new(0),
+            unsafe_requests: AtomicU64::new(0),
             in_flight: AtomicU64::new(0),
             in_flight_limit: AtomicU64::new(0),
             attempts: AtomicU64::new(0),
@@ -164,8 +168,7 @@ impl LaneStats {
 
     /// A batch found no room (`true`), or found some again (`false`). Cheap to repeat.
     pub fn set_full(&self, full: bool) {
-        let was_full = self.full_since_ms.load(Ordering::Relaxed) != 0;
-        if full != was_full {
+        if full != (self.full_since_ms.load(Ordering::Relaxed) != 0) {
             let since = if full { self.stamp(Instant::now()) } else { 0 };
             self.full_since_ms.store(since, Ordering::Relaxed);
         }
@@ -176,11 +179,19 @@ impl LaneStats {
         self.logs.get_or_init(|| logs);
     }
 
+    /// How many requests have lost their files on disk.
+    pub fn set_unsafe_requests(&self, requests: u64) {
+        self.unsafe_requests.store(requests, Ordering::Relaxed);
+    }
+
+    /// How many files of its queue something other than otlpd has removed, in all.
+    pub fn set_removed_files(&self, files: u64) {
+        self.removed_files.store(files, Ordering::Relaxed);
+    }
+
     /// The disk of its queue does not take what is written (`true`), or does again.
     pub fn set_disk_fails(&self, fails: bool) {
-        if self.disk_fails.load(Ordering::Relaxed) != fails {
-            self.disk_fails.store(fails, Ordering::Relaxed);
-        }
+        self.disk_fails.store(fails, Ordering::Relaxed);
     }
 
     /// An attempt begins; `retry` if it is not the batch's first. It is under way until the
@@ -267,6 +278,8 @@ impl LaneStats {
                 .get()
                 .map_or(0, |logs| logs.iter().map(Log::disk_bytes).sum()),
             disk_fails: self.disk_fails.load(Ordering::Relaxed),
+            removed_files: self.removed_files.load(Ordering::Relaxed),
+            unsafe_requests: self.unsafe_requests.load(Ordering::Relaxed),
             queue_full_seconds: since(&self.full_since_ms),
             oldest_age_seconds: since(&self.oldest_ms),
             in_flight: load(&self.in_flight),

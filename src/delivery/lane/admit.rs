@@ -4,7 +4,7 @@
 use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{Lane, State};
 use crate::batch::{Batch, Priority};
@@ -53,9 +53,6 @@ const SHARES: [u64; Priority::ALL.len()] = [70, 90, 100];
 /// How often a batch of low priority looks again for room.
 const LOOK_AGAIN: Duration = Duration::from_millis(25);
 
-/// How long a file that was given up may take to leave the disk.
-const FREED_WITHIN: Duration = Duration::from_millis(500);
-
 impl Lane {
     /// Room for all of these batches, waiting until `deadline` (for ever, with `wait`) in a
     /// lane that refuses.
@@ -81,11 +78,19 @@ impl Lane {
     /// Room for a batch in a lane that refuses nobody: others are given up for it where the
     /// policy says so.
     pub async fn make_room(&self, batch: &Batch) -> Option<Place> {
+        if let Some(place) = self.try_room(&[batch]) {
+            return Some(place);
+        }
+        if self.when_full != WhenFull::DropOldest {
+            return None;
+        }
+        // One after the other: a file that is given up makes room for many.
+        let _turn = self.shedding.lock().await;
         loop {
             if let Some(place) = self.try_room(&[batch]) {
                 return Some(place);
             }
-            if self.when_full != WhenFull::DropOldest || !self.give_up_oldest(batch).await {
+            if !self.give_up_oldest(batch).await {
                 return None;
             }
         }
@@ -110,7 +115,9 @@ impl Lane {
 
     /// Whether a batch of this priority may take what is free.
     fn has_share(&self, batches: &[&Batch]) -> bool {
-        let Some(batch) = batches.first().filter(|_| self.classed) else {
+        // Where others are given up, the higher ones take what they need from the lower.
+        let shares = self.classed && self.when_full != WhenFull::DropOldest;
+        let Some(batch) = batches.first().filter(|_| shares) else {
             return true;
         };
         let share = SHARES.get(batch.context.priority as usize);
@@ -266,39 +273,14 @@ impl Lane {
     /// there is none.
     async fn give_up_oldest(&self, batch: &Batch) -> bool {
         let priority = batch.context.priority;
-        let Some(durable) = &self.durable else {
-            let receipt = self.pop_oldest(priority);
-            return receipt.is_some_and(|receipt| {
-                self.give_up_full(receipt);
-                true
-            });
-        };
-        let given_up = match durable.drop_oldest(priority).await {
-            Some(lost) => {
-                self.give_up_unread(&lost, Reason::QueueFull);
-                true
-            }
-            None => self.give_up_resident(priority),
-        };
-        if given_up {
-            // Room is free again only when whole files have left the disk.
-            let freed = self.room.reserve_most(record::room(batch));
-            drop(timeout(FREED_WITHIN, freed).await);
+        if let Some(durable) = &self.durable {
+            return self.give_up_file(durable, priority).await;
         }
-        given_up
-    }
-
-    /// Gives up, out of memory, what likely fills a file.
-    fn give_up_resident(&self, priority: Priority) -> bool {
-        let mut given_up = 0;
-        while given_up < super::durable::FILE_BYTES {
-            let Some((bytes, receipt)) = self.pop_oldest_parcel(priority) else {
-                break;
-            };
-            given_up += bytes.max(1);
+        let receipt = self.pop_oldest(priority);
+        receipt.is_some_and(|receipt| {
             self.give_up_full(receipt);
-        }
-        given_up > 0
+            true
+        })
     }
 
     /// What finds no room, or makes it for others, is given up.

@@ -1,6 +1,7 @@
 //! What a lane has on disk: a log for each priority, read back as there is room in memory, and
 //! left for the next start when the process ends.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -17,10 +18,6 @@ use crate::delivery::record;
 use crate::receipt::Receipt;
 use crate::storage::{Log, Page, ReadOrder, Record, Tally, Ticket};
 use crate::telemetry::ledger::{Fate, Reason};
-
-/// What must be given up for a file to leave: twice what one holds, so that one of them is whole
-/// among it.
-pub(super) const FILE_BYTES: usize = 8 << 20;
 
 /// How long to wait where the disk cannot be read.
 const READ_AGAIN: Duration = Duration::from_secs(1);
@@ -101,15 +98,19 @@ impl Durable {
         self.unloaded.notify_one();
     }
 
-    /// Gives up a file of the lowest priority in which any waits, unless it is above `most`.
-    pub(super) async fn drop_oldest(&self, most: Priority) -> Option<Tally> {
-        for priority in Priority::ALL.into_iter().filter(|p| *p <= most) {
-            let log = self.log(priority);
-            if log.waiting().records > 0 {
-                return Some(log.drop_oldest().await);
-            }
+    /// How many requests are in use whose files something removed.
+    pub(super) fn unsafe_requests(&self) -> u64 {
+        self.logs.iter().map(Log::unsafe_records).sum()
+    }
+
+    /// Waits until a log has news.
+    async fn told(&self) {
+        let [low, normal, high] = &self.logs;
+        tokio::select! {
+            () = low.told() => {}
+            () = normal.told() => {}
+            () = high.told() => {}
         }
-        None
     }
 
     /// The log that is read next: of those in which anything waits, the highest priority's.
@@ -136,11 +137,36 @@ impl Lane {
         self.durable.as_ref().is_some_and(Durable::has_backlog)
     }
 
-    /// Reads back what waits on disk as there is room for it in memory. Never returns.
+    /// Reads back what waits on disk as there is room for it in memory, and hears of what happens
+    /// to it there. Never returns.
     pub(in crate::delivery) async fn load(self: Arc<Self>) {
         let Some(durable) = &self.durable else {
             return std::future::pending().await;
         };
+        tokio::join!(self.read_back(durable), async {
+            loop {
+                durable.told().await;
+                self.hear(durable);
+            }
+        });
+    }
+
+    /// What is known of files that something else removed; what is lost by it is counted.
+    fn hear(&self, durable: &Durable) {
+        let mut removed_files = 0;
+        let mut disowned = false;
+        for log in &durable.logs {
+            let news = log.news();
+            removed_files += news.removed_files;
+            disowned |= news.disowned.is_some();
+            self.give_up_unread(&news.lost, Reason::Damaged);
+        }
+        self.stats.set_removed_files(removed_files);
+        self.stats.set_disk_fails(disowned);
+        self.show(&self.lock());
+    }
+
+    async fn read_back(&self, durable: &Durable) {
         let order = match self.config.queue.order {
             Order::OldestFirst => ReadOrder::OldestFirst,
             Order::FreshFirst => ReadOrder::NewestFirst,
@@ -236,6 +262,51 @@ impl Lane {
         }
     }
 
+    /// Gives up the oldest file of the lowest priority, unless that is above `most`: as few requests
+    /// as make room, since room is a file's. None of what is under way is given up. False if there
+    /// is no such file.
+    pub(super) async fn give_up_file(&self, durable: &Durable, most: Priority) -> bool {
+        let lowest_first = Priority::ALL.into_iter().filter(|p| *p <= most);
+        for log in lowest_first.map(|priority| durable.log(priority)) {
+            let Some((unread, receipts)) = self.take_out_file(log) else {
+                continue;
+            };
+            self.give_up_unread(&unread, Reason::QueueFull);
+            for receipt in receipts {
+                self.give_up_full(receipt);
+            }
+            log.catch_up().await;
+            return true;
+        }
+        false
+    }
+
+    /// Takes out of memory what of the log's oldest file is there; and what of it is not, unread.
+    fn take_out_file(&self, log: &Log) -> Option<(Tally, Vec<Receipt>)> {
+        let mut state = self.lock();
+        let parcels = state.queue.parcels().map(|parcel| &parcel.receipt);
+        let receipts = parcels.chain(state.shipments.iter().map(|shipment| &shipment.receipt));
+        let places = receipts.flat_map(Receipt::tickets);
+        // Parts of a request that was split have one place.
+        let places: HashSet<_> = places.filter_map(|ticket| ticket.place_in(log)).collect();
+        let mut idle: HashMap<u64, u32> = HashMap::new();
+        for (file, _) in places {
+            *idle.entry(file).or_default() += 1;
+        }
+        let (file, unread) = log.give_up_file(&idle)?;
+        let is_in = |ticket: &Ticket| ticket.place_in(log).is_some_and(|(f, _)| f == file);
+        let touches = |receipt: &Receipt| receipt.tickets().any(is_in);
+        let parcels = state.queue.take_out(|parcel| touches(&parcel.receipt));
+        let (out, stay): (Vec<_>, Vec<_>) = std::mem::take(&mut state.shipments)
+            .into_iter()
+            .partition(|shipment| touches(&shipment.receipt));
+        state.shipments = stay.into();
+        self.show(&state);
+        let parcels = parcels.into_iter().map(|parcel| parcel.receipt);
+        let shipments = out.into_iter().map(|shipment| shipment.receipt);
+        Some((unread, parcels.chain(shipments).collect()))
+    }
+
     /// Records that nobody has read are given up.
     pub(super) fn give_up_unread(&self, lost: &Tally, reason: Reason) {
         for (account, items) in self.accounts.iter().zip(lost.weight) {
@@ -246,20 +317,33 @@ impl Lane {
         }
     }
 
+    /// Sees whether what was stored lies where it was put: what is said of it at the end is true.
+    pub(super) async fn look(&self) {
+        if let Some(durable) = &self.durable {
+            let [any, ..] = &durable.logs;
+            any.look().await;
+        }
+    }
+
     /// Leaves a batch on disk for the next start, writing it first where it is only in memory;
-    /// the receipt comes back where that cannot be.
-    pub(super) async fn keep(&self, batch: &Batch, mut receipt: Receipt) -> Result<(), Receipt> {
+    /// the receipt comes back where that cannot be, with the cause.
+    pub(super) async fn keep(
+        &self,
+        batch: &Batch,
+        mut receipt: Receipt,
+    ) -> Result<(), (Receipt, String)> {
         let Some(durable) = &self.durable else {
-            return Err(receipt);
+            return Err((receipt, "its queue is in memory".to_owned()));
         };
         if !receipt.is_stored() {
             let room = self.room.try_reserve_most(record::room(batch));
             let Ok(room) = room else {
-                return Err(receipt);
+                return Err((receipt, "the queue's max_bytes are taken".to_owned()));
             };
             let log = durable.log(batch.context.priority);
-            let Ok(ticket) = log.append(record::encode(batch), room).await else {
-                return Err(receipt);
+            let ticket = match log.append(record::encode(batch), room).await {
+                Ok(ticket) => ticket,
+                Err(error) => return Err((receipt, error.to_string())),
             };
             ticket.keep();
             // What of it was stored before is in the new record too.
@@ -272,9 +356,10 @@ impl Lane {
     /// What nobody has read stays where it is: that is all that is still in process when nothing
     /// is in memory any more, what a reader that went away gives back included.
     pub(super) fn keep_unread(&self) {
-        if self.durable.is_none() {
+        let Some(durable) = &self.durable else {
             return;
-        }
+        };
+        self.hear(durable);
         for account in &self.accounts {
             account.settle(account.counts().in_process, Fate::Kept);
         }

@@ -205,7 +205,7 @@ impl Lane {
         let left = std::mem::take(&mut self.lock().given_up);
         let mut lost = 0;
         for given_up in left.waiting {
-            if let Err(receipt) = self.keep(&given_up.batch, given_up.receipt).await {
+            if let Err((receipt, _cause)) = self.keep(&given_up.batch, given_up.receipt).await {
                 lost += receipt.items();
                 let unwritten = Unwritten::out_of_time();
                 self.dead_letters

@@ -58,6 +58,8 @@ pub struct Lane {
     flowing: AtomicBool,
     /// Told when the lane is no longer crowded.
     eased: Notify,
+    /// Held by the one who gives something up to make room.
+    shedding: tokio::sync::Mutex<()>,
     /// What is said of a full queue, a disk that fails, and data too old: once in ten seconds.
     said_full: Gate,
     said_disk: Gate,
@@ -130,6 +132,7 @@ impl Lane {
             held: AtomicBool::new(false),
             flowing: AtomicBool::new(true),
             eased: Notify::new(),
+            shedding: tokio::sync::Mutex::default(),
             said_full: gate(),
             said_disk: gate(),
             said_old: gate(),
@@ -247,6 +250,7 @@ impl Lane {
             let waiting = durable.waiting();
             items += waiting.weight.iter().sum::<u64>();
             bytes += waiting.bytes;
+            self.stats.set_unsafe_requests(durable.unsafe_requests());
         }
         let waiting = shipments.map(|batch| batch.received);
         let waiting = waiting.chain(state.given_up.received());

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Lane;
-use crate::batch::Priority;
+use crate::batch::{Batch, Priority};
 use crate::delivery::batcher::Due;
 use crate::delivery::shipment::{self, Shipment};
 use crate::otlp::Signal;
@@ -192,24 +192,62 @@ impl Lane {
                 .position(|s| s.batch.received == waiting && s.batch.context.priority <= most)?;
             return state.shipments.remove(oldest).map(|s| s.receipt);
         }
-        drop(state);
-        self.pop_oldest_parcel(most).map(|(_, receipt)| receipt)
-    }
-
-    /// The same of what was not tried yet, with its bytes.
-    pub(super) fn pop_oldest_parcel(&self, most: Priority) -> Option<(usize, Receipt)> {
-        let mut state = self.lock();
         let (priority, class) = state.queue.lowest()?;
         if priority > most {
             return None;
         }
         let parcel = class.oldest().and_then(|signal| class.pop(signal))?;
-        Some((parcel.batch.bytes(), parcel.receipt))
+        Some(parcel.receipt)
+    }
+
+    /// Leaves all that waits on disk for the next start. From the first on that cannot be written
+    /// there, it waits on.
+    ///
+    /// # Errors
+    /// Why that one cannot be.
+    pub(in crate::delivery) async fn keep_all(&self) -> Result<(), String> {
+        self.look().await;
+        let (parcels, shipments) = {
+            let mut state = self.lock();
+            (state.queue.drain(), std::mem::take(&mut state.shipments))
+        };
+        let mut parcels = VecDeque::from(parcels);
+        // One by one, so that the next start can tell them apart.
+        let shipments = shipments.into_iter().flat_map(Shipment::take_apart);
+        let mut shipments: VecDeque<Shipment> = shipments.collect();
+        let mut result = Ok(());
+        while let Some(first) = shipments.front_mut().filter(|_| result.is_ok()) {
+            result = self.keep_in_place(&first.batch, &mut first.receipt).await;
+            if result.is_ok() {
+                shipments.pop_front();
+            }
+        }
+        while let Some(first) = parcels.front_mut().filter(|_| result.is_ok()) {
+            result = self.keep_in_place(&first.batch, &mut first.receipt).await;
+            if result.is_ok() {
+                parcels.pop_front();
+            }
+        }
+        let mut state = self.lock();
+        state.shipments.append(&mut shipments);
+        for parcel in parcels {
+            state.queue.push(parcel);
+        }
+        self.show(&state);
+        result
+    }
+
+    async fn keep_in_place(&self, batch: &Batch, receipt: &mut Receipt) -> Result<(), String> {
+        let kept = self.keep(batch, std::mem::take(receipt)).await;
+        kept.map_err(|(back, cause)| {
+            *receipt = back;
+            cause
+        })
     }
 
     /// Takes nothing more, and ends the duty for all that waits: it stays on disk where it can,
-    /// and else is given up. How many items were lost.
-    pub(in crate::delivery) async fn close(&self, reason: Reason) -> u64 {
+    /// and else is given up. How many items were lost, and why they are not on disk.
+    pub(in crate::delivery) async fn close(&self, reason: Reason) -> (u64, String) {
         let (parcels, shipments) = {
             let mut state = self.lock();
             state.closed = true;
@@ -219,16 +257,18 @@ impl Lane {
         // One by one, so that the next start can tell them apart.
         let requests = shipments.into_iter().flat_map(Shipment::take_apart);
         let requests = requests.map(|s| (s.batch, s.receipt));
-        let mut lost = 0;
+        self.look().await;
+        let (mut lost, mut why) = (0, String::new());
         for (batch, receipt) in parcels.chain(requests) {
-            if let Err(receipt) = self.keep(&batch, receipt).await {
+            if let Err((receipt, cause)) = self.keep(&batch, receipt).await {
                 lost += receipt.items();
+                why = cause;
                 receipt.settle(Fate::Dropped(reason));
             }
         }
         lost += self.close_given_up().await;
         self.keep_unread();
-        lost
+        (lost, why)
     }
 }
 

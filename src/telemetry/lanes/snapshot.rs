@@ -30,6 +30,10 @@ pub struct LaneSnapshot {
     pub disk_bytes: u64,
     /// Whether the disk did not take what was last written.
     pub disk_fails: bool,
+    /// Files of the queue that something other than otlpd removed.
+    pub removed_files: u64,
+    /// Requests that are in memory only, since their files were removed.
+    pub unsafe_requests: u64,
     /// How long batches have found no room; none while they find some.
     pub queue_full_seconds: Option<f64>,
     /// The age of the oldest that waits.

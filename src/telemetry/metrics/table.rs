@@ -240,6 +240,10 @@ single! {
         "What the queue takes on disk.";
     EXPORTER_DISK_FAILS: Kind::Gauge, "otlpd_exporter_queue_disk_fails" "" ["exporter"]
         "1 while the disk does not take what is written to the queue, else 0.";
+    EXPORTER_REMOVED_FILES: Kind::Counter,
+        "otlpd_exporter_queue_removed_files" "" ["exporter"]
+        "Files of the queue that something other than otlpd removed or replaced. What is lost by \
+         it is among otlpd_exporter_dropped_items, as damaged.";
     EXPORTER_ATTEMPTS: Kind::Counter, "otlpd_exporter_attempts" "" ["exporter"]
         "Attempts to deliver.";
     EXPORTER_RETRIES: Kind::Counter, "otlpd_exporter_retries" "" ["exporter"]

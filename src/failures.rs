@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 /// Failures since the last log line about them.
 #[derive(Debug, Default)]
-pub(super) struct Failures(Mutex<Count>);
+pub(crate) struct Failures(Mutex<Count>);
 
 #[derive(Debug, Default)]
 struct Count {
@@ -20,7 +20,7 @@ const LOG_EVERY: Duration = Duration::from_secs(10);
 
 impl Failures {
     /// How many failures the log line stands for that is due now, if one is.
-    pub(super) fn count_one(&self) -> Option<u64> {
+    pub(crate) fn count_one(&self) -> Option<u64> {
         let mut this = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         this.count += 1;
         let now = Instant::now();
