@@ -23,6 +23,7 @@ use super::Tally;
 use super::crypt::Cipher;
 use super::error::failed;
 use super::format::BadHeader;
+use super::gone::Gone;
 use super::reader::plain;
 use super::recovery::later;
 use super::scan::Found;
@@ -32,6 +33,7 @@ use super::settle;
 use super::survey::Ends;
 use super::survey::index_of;
 use super::survey::note_settled;
+use super::survey::segment_in;
 use super::survey::segments_in;
 use super::survey::survey;
 
@@ -150,25 +152,71 @@ pub fn segments(directory: &Path, log: &str) -> Result<(Vec<Segment>, Vec<Damage
     let folder = directory.join(log);
     let mut found = BTreeMap::new();
     let mut damaged = Vec::new();
-    for (first, path) in segments_in(&folder)? {
+    let all = segments_in(&folder)?;
+    let last = all.last().map(|(first, _)| *first);
+    for (first, path) in all {
         match Ends::read(&path) {
             Ok(Ok(ends)) => {
                 found.insert(first, ends);
             }
             Ok(Err(BadHeader::Later(version))) => return Err(later(&path, version)),
             // Being created, or left by a crash.
-            Ok(Err(BadHeader::Short)) => {}
-            Ok(Err(BadHeader::Damaged)) => damaged.push(Damage {
+            Ok(Err(BadHeader::Short | BadHeader::Earlier(_))) if Some(first) == last => {}
+            Ok(Err(BadHeader::Short)) => damaged.push(Damage {
+                path,
+                offset: 0,
+                reason: "it ends within its header".to_owned(),
+            }),
+            Ok(Err(BadHeader::Damaged | BadHeader::Earlier(_))) => damaged.push(Damage {
                 path,
                 offset: 0,
                 reason: "the header is damaged".to_owned(),
             }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(failed("read", &path, &error)),
+            Err(error) => damaged.push(Damage {
+                path,
+                offset: 0,
+                reason: format!("it cannot be read: {error}"),
+            }),
         }
     }
-    note_settled(&folder.join(settle::FILE), &mut found)?;
+    // Read after the names of the files: what goes is noted before it does.
+    let gone = note_settled(&folder.join(settle::FILE), &mut found)?;
+    missing(&folder, &found, &gone, &mut damaged).map_err(|e| failed("read", &folder, &e))?;
     Ok((found.into_values().map(Segment::new).collect(), damaged))
+}
+
+/// Notes where records are missing between segments that are there.
+fn missing(
+    folder: &Path,
+    found: &BTreeMap<u64, Ends>,
+    gone: &Gone,
+    damaged: &mut Vec<Damage>,
+) -> io::Result<()> {
+    let Some(mut next) = gone.since() else {
+        return Ok(());
+    };
+    let mut before: Option<&Ends> = None;
+    for ends in found.values() {
+        let first = ends.header.first;
+        if let Some(before) = before {
+            next = match before.footer {
+                Some((next, _)) => next,
+                None => survey(&File::open(&before.path)?, before)?.end.1,
+            };
+        }
+        let records = gone.lost(next..first);
+        if records > 0 {
+            let cut = before.filter(|ends| ends.footer.is_none());
+            damaged.push(Damage {
+                path: cut.map_or_else(|| segment_in(folder, next), |ends| ends.path.clone()),
+                offset: cut.map_or(0, |ends| ends.size),
+                reason: format!("{records} records are missing from here on"),
+            });
+        }
+        before = Some(ends);
+    }
+    Ok(())
 }
 
 impl Segment {
@@ -181,7 +229,7 @@ impl Segment {
         match Ends::read(path).map_err(|e| failed("read", path, &e))? {
             Ok(ends) => Ok(Self::new(ends)),
             Err(BadHeader::Later(version)) => Err(later(path, version)),
-            Err(BadHeader::Short | BadHeader::Damaged) => Err(StorageError(format!(
+            Err(BadHeader::Short | BadHeader::Damaged | BadHeader::Earlier(_)) => Err(StorageError(format!(
                 "{} is no segment, or its header is damaged",
                 path.display()
             ))),

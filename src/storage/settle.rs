@@ -11,6 +11,8 @@ use super::Fsync;
 use super::StorageError;
 use super::error::failed;
 use super::format;
+use super::format::RUN_LEN;
+use super::gone::Gone;
 use super::log::LogCore;
 use super::log::lock;
 use super::sync::create_folder;
@@ -29,6 +31,7 @@ pub(super) struct SettledFile {
     compact_at: u64,
     /// Whether it lacks something that is known.
     stale: bool,
+    gone: Gone,
 }
 
 /// Settled records of one segment: its seed, the first's sequence number, how many.
@@ -40,24 +43,52 @@ impl SettledFile {
         self.stale = true;
     }
 
-    /// Adds what was settled, in any order. What fails is tried again with the next.
-    pub(super) fn add(&mut self, log: &LogCore, mut settled: Vec<(u64, u32)>) {
-        settled.sort_unstable();
-        let result = if self.needs_compaction() {
-            self.compact(log)
-        } else {
-            self.append(log, &encode(&runs(log, &settled)))
-        };
-        match result {
-            Ok(()) => {
-                lock(&log.state).unsynced.settled.clone_from(&self.file);
-            }
-            Err(error) => {
-                self.stale = true;
-                self.file = None;
-                tracing::warn!(log = %log.name, "{error}; until it can be written, more is delivered twice after a restart");
-            }
+    /// Takes over what a start has found; it is written anew with the next settlements.
+    pub(super) fn found(gone: Gone) -> Self {
+        Self {
+            gone,
+            stale: true,
+            ..Self::default()
         }
+    }
+
+    /// Adds what was settled, in any order. What fails is tried again with the next.
+    pub(super) fn add(&mut self, log: &LogCore, mut settled: Vec<(u64, u32)>, next_seq: u64) {
+        settled.sort_unstable();
+        let written = self.write(log, &encode(&runs(log, &settled)), next_seq);
+        warn_if_failed(log, written);
+    }
+
+    /// Adds that a segment goes because all of it is settled. It comes before its file goes.
+    pub(super) fn add_gone(&mut self, log: &LogCore, first: u64, count: u32, next_seq: u64) {
+        self.gone.note(first..first + u64::from(count));
+        let written = self.write(log, &Gone::encode_one(first, count), next_seq);
+        warn_if_failed(log, written);
+    }
+
+    /// Has a file that says where notes of what is gone begin, before anything can go.
+    pub(super) fn begin(&mut self, log: &LogCore, next_seq: u64) {
+        // A disk that does not take it will not take the segment either, and that is told.
+        if self.needs_compaction()
+            && let Err(error) = self.write(log, &[], next_seq)
+        {
+            tracing::debug!(log = %log.name, "{error}");
+        }
+    }
+
+    fn write(&mut self, log: &LogCore, bytes: &[u8], next_seq: u64) -> Result<(), StorageError> {
+        let result = if self.needs_compaction() {
+            self.compact(log, next_seq)
+        } else {
+            self.append(log, bytes)
+        };
+        if result.is_ok() {
+            lock(&log.state).unsynced.settled.clone_from(&self.file);
+        } else {
+            self.stale = true;
+            self.file = None;
+        }
+        result
     }
 
     fn needs_compaction(&self) -> bool {
@@ -78,8 +109,12 @@ impl SettledFile {
     }
 
     /// Writes all that is known to a new file, which takes the old one's place.
-    fn compact(&mut self, log: &LogCore) -> Result<(), StorageError> {
-        let bytes = encode(&all_runs(log));
+    fn compact(&mut self, log: &LogCore, next_seq: u64) -> Result<(), StorageError> {
+        let first = lock(&log.state).segments.keys().next().copied();
+        // What stood before the first was settled, or is known to be lost.
+        self.gone.begin_at(first.unwrap_or(next_seq).min(next_seq));
+        let mut bytes = self.gone.encode();
+        bytes.extend(encode(&all_runs(log)));
         let new = log.folder.join("settled.new");
         let write = |new: &Path| {
             create_folder(&log.folder)?;
@@ -106,14 +141,23 @@ impl SettledFile {
         Ok(())
     }
 
-    /// Empties it, once there is no segment that it could speak of.
-    pub(super) fn clear(&mut self) {
-        if self.bytes > 0
+    /// Empties it, once there is no segment that it could speak of, but for where notes begin.
+    pub(super) fn clear(&mut self, log: &LogCore, next_seq: u64) {
+        if self.bytes > RUN_LEN as u64
             && let Some(file) = &self.file
             && file.set_len(0).is_ok()
         {
             self.bytes = 0;
+            self.gone.begin_at(next_seq);
+            let bytes = self.gone.encode();
+            warn_if_failed(log, self.write(log, &bytes, next_seq));
         }
+    }
+}
+
+fn warn_if_failed(log: &LogCore, written: Result<(), StorageError>) {
+    if let Err(error) = written {
+        tracing::warn!(log = %log.name, "{error}; until it can be written, more is delivered twice after a restart");
     }
 }
 

@@ -95,6 +95,8 @@ pub struct LaneStats {
     full_since_ms: AtomicU64,
     disk_bytes: AtomicU64,
     disk_fails: AtomicBool,
+    damaged_files: AtomicU64,
+    lost_requests: AtomicU64,
     in_flight: AtomicU64,
     in_flight_limit: AtomicU64,
     attempts: AtomicU64,
@@ -128,6 +130,8 @@ impl LaneStats {
             full_since_ms: AtomicU64::new(0),
             disk_bytes: AtomicU64::new(0),
             disk_fails: AtomicBool::new(false),
+            damaged_files: AtomicU64::new(0),
+            lost_requests: AtomicU64::new(0),
             in_flight: AtomicU64::new(0),
             in_flight_limit: AtomicU64::new(0),
             attempts: AtomicU64::new(0),
@@ -179,6 +183,12 @@ impl LaneStats {
         if self.disk_fails.load(Ordering::Relaxed) != fails {
             self.disk_fails.store(fails, Ordering::Relaxed);
         }
+    }
+
+    /// Files of its queue were found damaged or missing, and these requests with them.
+    pub fn add_damage(&self, files: u64, lost_requests: u64) {
+        self.damaged_files.fetch_add(files, Ordering::Relaxed);
+        self.lost_requests.fetch_add(lost_requests, Ordering::Relaxed);
     }
 
     /// An attempt begins; `retry` if it is not the batch's first. It is under way until the
@@ -262,6 +272,8 @@ impl LaneStats {
             queue_capacity_bytes: self.facts.queue_capacity_bytes,
             disk_bytes: load(&self.disk_bytes),
             disk_fails: self.disk_fails.load(Ordering::Relaxed),
+            damaged_files: load(&self.damaged_files),
+            lost_requests: load(&self.lost_requests),
             queue_full_seconds: since(&self.full_since_ms),
             oldest_age_seconds: since(&self.oldest_ms),
             in_flight: load(&self.in_flight),

@@ -107,9 +107,13 @@ impl DeadLetters {
                 "dead letters of earlier runs are kept; `otlpd replay` sends them again"
             );
         }
-        for (path, problem) in &recovery.quarantined {
-            let path = path.display();
-            tracing::error!("dead letters: {path} was damaged and is set aside: {problem}");
+        for hole in &recovery.holes {
+            tracing::error!(
+                file = %hole.file.display(),
+                reason = hole.reason,
+                letters = hole.lost.records,
+                "a file of the dead letters is damaged or missing; so many letters of it are lost"
+            );
         }
         let tallies = Arc::<Tallies>::default();
         let (tx, rx) = mpsc::channel(TRAY_LETTERS);

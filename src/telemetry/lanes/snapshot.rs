@@ -30,6 +30,10 @@ pub struct LaneSnapshot {
     pub disk_bytes: u64,
     /// Whether the disk did not take what was last written.
     pub disk_fails: bool,
+    /// Files of the queue that were found damaged, unreadable or missing.
+    pub damaged_files: u64,
+    /// Stored requests that were lost by that.
+    pub lost_requests: u64,
     /// How long batches have found no room; none while they find some.
     pub queue_full_seconds: Option<f64>,
     /// The age of the oldest that waits.
