@@ -100,7 +100,10 @@ pub struct Sources {
 
 impl Sources {
     fn left_queues(&self) -> &[LeftQueue] {
-        self.left_queues.get().map(Vec::as_slice).unwrap_or_default()
+        self.left_queues
+            .get()
+            .map(Vec::as_slice)
+            .unwrap_or_default()
     }
 
     /// What there is to say of the dead letters; `None` where they are off.

@@ -177,11 +177,12 @@ fn conclude(ledger: &LedgerSnapshot) -> ExitCode {
         tracing::info!("stopped; nothing was lost{elsewhere}; ledger: {text}");
         return ExitCode::SUCCESS;
     }
-    let uncounted = match requests {
-        0 => String::new(),
-        requests => format!(", and {requests} stored requests of an unknown number of items"),
+    let what = match (lost, requests) {
+        (items, 0) => format!("{items} items"),
+        (0, requests) => format!("{requests} stored requests of an unknown number of items"),
+        (items, requests) => format!("{items} items and {requests} stored requests beside them"),
     };
-    tracing::error!("stopped; {lost} items were lost{uncounted}{elsewhere}; ledger: {text}");
+    tracing::error!("stopped; {what} were lost{elsewhere}; ledger: {text}");
     ExitCode::from(LOST)
 }
 

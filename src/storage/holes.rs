@@ -28,6 +28,8 @@ pub(super) struct Broken {
     file: PathBuf,
     reason: String,
     bytes: u64,
+    /// Whether it begins like one of ours: then it held a record at least.
+    is_begun: bool,
     /// What its footer says, if that can be read: the number behind its last record, and its tally.
     footer: Option<(u64, Tally)>,
     /// Whether it may be read at another start.
@@ -41,8 +43,18 @@ impl Broken {
             file: path.to_owned(),
             reason: reason.to_owned(),
             bytes: fs::metadata(path).map_or(0, |meta| meta.len()),
+            is_begun: Ends::is_begun(path),
             footer: Ends::footer_alone(path),
             stays: false,
+        }
+    }
+
+    /// A copy of another one that is there: nothing is lost with it.
+    pub(super) fn copy(path: &Path) -> Self {
+        Self {
+            is_begun: false,
+            footer: None,
+            ..Self::damaged(path, "it is a copy of another file")
         }
     }
 
@@ -121,7 +133,11 @@ impl Holes {
     /// How many records are missing in front of `first`, behind a segment that ends early.
     fn lost_behind(&self, next: u64, first: u64) -> u64 {
         let known = self.gone.since().is_some();
-        if known { self.gone.lost(next..first) } else { 0 }
+        if known {
+            self.gone.lost(next..first)
+        } else {
+            0
+        }
     }
 
     /// A segment was read that ends before `next`.
@@ -175,8 +191,7 @@ impl Holes {
             let footer = broken.footer.map(|(_, tally)| tally);
             let lost = match broken.stays {
                 true => Tally::default(),
-                // A segment is begun with a record.
-                false => footer.unwrap_or(Tally::number(u64::from(broken.bytes > 0))),
+                false => footer.unwrap_or(Tally::number(broken.is_begun.into())),
             };
             self.tell(broken, lost);
             self.note(next_seq..behind);

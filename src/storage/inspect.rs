@@ -229,10 +229,12 @@ impl Segment {
         match Ends::read(path).map_err(|e| failed("read", path, &e))? {
             Ok(ends) => Ok(Self::new(ends)),
             Err(BadHeader::Later(version)) => Err(later(path, version)),
-            Err(BadHeader::Short | BadHeader::Damaged | BadHeader::Earlier(_)) => Err(StorageError(format!(
-                "{} is no segment, or its header is damaged",
-                path.display()
-            ))),
+            Err(BadHeader::Short | BadHeader::Damaged | BadHeader::Earlier(_)) => {
+                Err(StorageError(format!(
+                    "{} is no segment, or its header is damaged",
+                    path.display()
+                )))
+            }
         }
     }
 

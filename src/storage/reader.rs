@@ -109,14 +109,24 @@ fn read_page(log: &Arc<LogCore>, max_bytes: usize, order: ReadOrder) -> Result<P
                 continue;
             }
             Err(error) => {
-                avoid(log, &mut reading, first, &failed("open", &log.path_of(first), &error));
+                avoid(
+                    log,
+                    &mut reading,
+                    first,
+                    &failed("open", &log.path_of(first), &error),
+                );
                 continue;
             }
         };
         match read_segment(log, &task, &file, (&mut page, &mut room)) {
             Ok(Stop::Full) => break,
             Ok(Stop::End) => end_of_pass(log, first, &mut page),
-            Err(error) => avoid(log, &mut reading, first, &failed("read", &log.path_of(first), &error)),
+            Err(error) => avoid(
+                log,
+                &mut reading,
+                first,
+                &failed("read", &log.path_of(first), &error),
+            ),
         }
         if order == ReadOrder::NewestFirst && !page.records.is_empty() {
             break;

@@ -170,7 +170,8 @@ fn read_ends(
             }
             Ok(Ok(_)) => "its records overlap with another's",
             Ok(Err(BadHeader::Earlier(of))) if found.contains_key(&of) => {
-                "it is a copy of another file"
+                broken.insert(first, Broken::copy(&path));
+                continue;
             }
             // The power failed before anything was written to it.
             Ok(Err(BadHeader::Short | BadHeader::Earlier(_))) if Some(first) == last => {
@@ -267,11 +268,14 @@ fn read_all(
 /// Cuts what follows the last whole record, and writes the footer: how long the file is then. A
 /// start goes on without: it only takes longer the next time.
 fn seal(path: &Path, end: u64, footer: &[u8]) -> Option<u64> {
-    let sealed = File::options().append(true).open(path).and_then(|mut file| {
-        file.set_len(end)?;
-        file.write_all(footer)?;
-        Ok(end + footer.len() as u64)
-    });
+    let sealed = File::options()
+        .append(true)
+        .open(path)
+        .and_then(|mut file| {
+            file.set_len(end)?;
+            file.write_all(footer)?;
+            Ok(end + footer.len() as u64)
+        });
     if let Err(error) = &sealed {
         tracing::debug!("{} is not sealed: {error}", path.display());
     }

@@ -85,6 +85,13 @@ impl Ends {
         }))
     }
 
+    /// Whether a file begins as segments do.
+    pub(super) fn is_begun(path: &Path) -> bool {
+        let mut magic = [0; format::MAGIC.len()];
+        let read = File::open(path).and_then(|file| (&file).read(&mut magic, 0));
+        read.is_ok() && magic == format::MAGIC
+    }
+
     /// What the footer of a segment says whose header is damaged, if not where its checksum is.
     pub(super) fn footer_alone(path: &Path) -> Option<(u64, Tally)> {
         let file = File::open(path).ok()?;

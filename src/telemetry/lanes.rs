@@ -188,7 +188,8 @@ impl LaneStats {
     /// Files of its queue were found damaged or missing, and these requests with them.
     pub fn add_damage(&self, files: u64, lost_requests: u64) {
         self.damaged_files.fetch_add(files, Ordering::Relaxed);
-        self.lost_requests.fetch_add(lost_requests, Ordering::Relaxed);
+        self.lost_requests
+            .fetch_add(lost_requests, Ordering::Relaxed);
     }
 
     /// An attempt begins; `retry` if it is not the batch's first. It is under way until the

@@ -39,7 +39,11 @@ impl Inspect {
         }
         super::super::print(&self.report(&places.directory, &shelves));
         let sound = shelves.iter().all(|(_, summary)| summary.damage.is_empty());
-        Ok(if sound { Verdict::Sound } else { Verdict::Damaged })
+        Ok(if sound {
+            Verdict::Sound
+        } else {
+            Verdict::Damaged
+        })
     }
 
     fn report(&self, directory: &Path, shelves: &[(Shelf, Summary)]) -> String {

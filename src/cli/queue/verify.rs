@@ -120,7 +120,11 @@ impl Findings {
                 "{} that {} encrypted: only the sums were compared, since the key was not given \
                  (--key)\n",
                 count(self.locked, "record"),
-                if self.locked == 1 { "waits is" } else { "wait are" }
+                if self.locked == 1 {
+                    "waits is"
+                } else {
+                    "wait are"
+                }
             );
         }
         text

@@ -311,7 +311,10 @@ impl Lane {
         }
         let kept: u64 = self.accounts.iter().map(|a| a.counts().kept).sum();
         if kept > 0 {
-            let folder = self.durable.as_ref().and_then(|d| d.logs.first()?.folder().parent());
+            let folder = self
+                .durable
+                .as_ref()
+                .and_then(|d| d.logs.first()?.folder().parent());
             tracing::info!(
                 exporter = %self.name,
                 items = kept,
