@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::path::Path;
@@ -18,6 +19,8 @@ use super::log::LogCore;
 use super::survey::Ends;
 use super::survey::Survey;
 use super::survey::index_of;
+use super::survey::segment_in;
+use super::survey::survey;
 
 /// What is said of a file that is not there.
 pub(super) const MISSING: &str = "the file is not there: it was removed, or never reached the disk";
@@ -263,4 +266,35 @@ fn behind(ends: &Ends, survey: &Survey, holes: &Holes, follows: Option<u64>) -> 
         None => u64::from(damaged),
     };
     missing.saturating_sub(settled)
+}
+
+/// Where records are missing between segments that are there: the file, how far into it, how many.
+pub(super) fn between(
+    folder: &Path,
+    found: &BTreeMap<u64, Ends>,
+    gone: &Gone,
+) -> io::Result<Vec<(PathBuf, u64, u64)>> {
+    let mut missing = Vec::new();
+    let Some(mut next) = gone.since() else {
+        return Ok(missing);
+    };
+    let mut before: Option<&Ends> = None;
+    for ends in found.values() {
+        let first = ends.header.first;
+        if let Some(before) = before {
+            next = match before.footer {
+                Some((next, _)) => next,
+                None => survey(File::open(&before.path)?, before)?.end.1,
+            };
+        }
+        let records = gone.lost(next..first);
+        if records > 0 {
+            missing.push(match before.filter(|ends| ends.footer.is_none()) {
+                Some(cut) => (cut.path.clone(), cut.size, records),
+                None => (segment_in(folder, next), 0, records),
+            });
+        }
+        before = Some(ends);
+    }
+    Ok(missing)
 }

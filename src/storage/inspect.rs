@@ -23,7 +23,7 @@ use super::Tally;
 use super::crypt::Cipher;
 use super::error::failed;
 use super::format::BadHeader;
-use super::gone::Gone;
+use super::holes;
 use super::reader::plain;
 use super::recovery::later;
 use super::scan::Found;
@@ -33,7 +33,6 @@ use super::settle;
 use super::survey::Ends;
 use super::survey::index_of;
 use super::survey::note_settled;
-use super::survey::segment_in;
 use super::survey::segments_in;
 use super::survey::survey;
 
@@ -182,41 +181,16 @@ pub fn segments(directory: &Path, log: &str) -> Result<(Vec<Segment>, Vec<Damage
     }
     // Read after the names of the files: what goes is noted before it does.
     let gone = note_settled(&folder.join(settle::FILE), &mut found)?;
-    missing(&folder, &found, &gone, &mut damaged).map_err(|e| failed("read", &folder, &e))?;
-    Ok((found.into_values().map(Segment::new).collect(), damaged))
-}
-
-/// Notes where records are missing between segments that are there.
-fn missing(
-    folder: &Path,
-    found: &BTreeMap<u64, Ends>,
-    gone: &Gone,
-    damaged: &mut Vec<Damage>,
-) -> io::Result<()> {
-    let Some(mut next) = gone.since() else {
-        return Ok(());
-    };
-    let mut before: Option<&Ends> = None;
-    for ends in found.values() {
-        let first = ends.header.first;
-        if let Some(before) = before {
-            next = match before.footer {
-                Some((next, _)) => next,
-                None => survey(&File::open(&before.path)?, before)?.end.1,
-            };
-        }
-        let records = gone.lost(next..first);
-        if records > 0 {
-            let cut = before.filter(|ends| ends.footer.is_none());
-            damaged.push(Damage {
-                path: cut.map_or_else(|| segment_in(folder, next), |ends| ends.path.clone()),
-                offset: cut.map_or(0, |ends| ends.size),
-                reason: format!("{records} records are missing from here on"),
-            });
-        }
-        before = Some(ends);
+    let missing = holes::between(&folder, &found, &gone);
+    for (path, offset, records) in missing.map_err(|e| failed("read", &folder, &e))? {
+        let reason = format!("{records} records are missing from here on");
+        damaged.push(Damage {
+            path,
+            offset,
+            reason,
+        });
     }
-    Ok(())
+    Ok((found.into_values().map(Segment::new).collect(), damaged))
 }
 
 impl Segment {

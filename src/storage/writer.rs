@@ -233,16 +233,17 @@ fn remove_done(log: &LogCore, writing: &mut Writing, touched: Vec<u64>) -> Vec<u
     let next_seq = writing.next_seq;
     let mut removed = Vec::new();
     for first in touched {
-        let mut state = lock(&log.state);
-        let done = |segment: &Segment| segment.sealed && segment.is_done();
-        if state.segments.get(&first).is_some_and(done) {
+        let done = |segment: &&Segment| segment.sealed && segment.is_done();
+        let count = |state: &State| Some(state.segments.get(&first).filter(done)?.count);
+        let count = count(&lock(&log.state));
+        if let Some(count) = count {
+            writing.settled.add_gone(log, first, count, next_seq);
+            let mut state = lock(&log.state);
             let segment = state.segments.remove(&first);
             state.readable.remove(&first);
             state.disk_bytes -= segment.as_ref().map_or(0, |segment| segment.file_bytes);
             drop(state);
             if let Some(segment) = &segment {
-                let settled = &mut writing.settled;
-                settled.add_gone(log, first, segment.count, next_seq);
                 told(log, first, writing.spares.keep(log, segment));
             }
             // Its room is given back only now.
