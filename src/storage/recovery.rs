@@ -141,11 +141,11 @@ fn restore_all(
     done
 }
 
-/// Reads the header and the footer of each segment; those of which nothing can be read.
-fn read_ends(
-    log: &LogCore,
-    recovery: &mut Recovery,
-) -> Result<(BTreeMap<u64, Ends>, BTreeMap<u64, Broken>), StorageError> {
+/// Segments by what can be read of them: their ends, or nothing.
+type Files = (BTreeMap<u64, Ends>, BTreeMap<u64, Broken>);
+
+/// Reads the header and the footer of each segment.
+fn read_ends(log: &LogCore, recovery: &mut Recovery) -> Result<Files, StorageError> {
     let folder = &log.folder;
     create_folder(folder).map_err(|e| failed("create the directory", folder, &e))?;
     spare::remove_all(folder)?;

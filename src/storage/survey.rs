@@ -88,7 +88,7 @@ impl Ends {
     /// Whether a file begins as segments do.
     pub(super) fn is_begun(path: &Path) -> bool {
         let mut magic = [0; format::MAGIC.len()];
-        let read = File::open(path).and_then(|file| (&file).read(&mut magic, 0));
+        let read = File::open(path).and_then(|file| file.read(&mut magic, 0));
         read.is_ok() && magic == format::MAGIC
     }
 
@@ -97,8 +97,8 @@ impl Ends {
         let file = File::open(path).ok()?;
         let (mut header, mut footer) = ([0; HEADER_LEN], [0; FOOTER_LEN]);
         let at = file.metadata().ok()?.len().checked_sub(FOOTER_LEN as u64)?;
-        (&file).read(&mut header, 0).ok()?;
-        (&file).read(&mut footer, at).ok()?;
+        file.read(&mut header, 0).ok()?;
+        file.read(&mut footer, at).ok()?;
         format::decode_footer(&footer, format::seed_in(&header))
     }
 
