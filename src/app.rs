@@ -20,6 +20,7 @@ use crate::delivery::batcher::Limits;
 use crate::delivery::config::QueueKind;
 use crate::delivery::dead_letters::DeadLetters;
 use crate::delivery::lane::Lane;
+use crate::delivery::left::LeftQueue;
 use crate::delivery::sender::Sender;
 use crate::host::allocator;
 use crate::host::cpu::{self, CpuAllowance};
@@ -82,6 +83,7 @@ pub struct App {
     stored: Option<Stored>,
     /// Set once the storage is open.
     dead_letters: Arc<OnceLock<DeadLetters>>,
+    left_queues: Arc<OnceLock<Vec<LeftQueue>>>,
     senders: JoinSet<()>,
     /// Serve until the very end, so that whoever asks is told.
     background: Vec<JoinHandle<()>>,
@@ -147,6 +149,7 @@ impl App {
             keeping: Trigger::default(),
             stored: None,
             dead_letters: Arc::default(),
+            left_queues: Arc::default(),
             senders: JoinSet::new(),
             background: Vec::new(),
             admin: None,
@@ -191,6 +194,7 @@ impl App {
             faults,
             registry: Arc::clone(&self.registry),
             dead_letters: Arc::clone(&self.dead_letters),
+            left_queues: Arc::clone(&self.left_queues),
             upgrades: Arc::clone(&self.upgrades),
             tls: self.tls.clone(),
         });
@@ -202,7 +206,7 @@ impl App {
         config: &Config,
         mut exporters: BTreeMap<String, Arc<dyn Exporter>>,
     ) -> Result<BTreeMap<String, Arc<Lane>>, String> {
-        let stored = Stored::open(config, &self.budget).await?;
+        let stored = Stored::open(config, &self.budget, &self.ledger).await?;
         let dead_letters = match &stored {
             Some(stored) => stored.dead_letters(config, &self.ledger).await?,
             None => DeadLetters::default(),
@@ -234,6 +238,10 @@ impl App {
             };
             self.senders.spawn(sender.run(drain));
             lanes.insert(name.clone(), lane);
+        }
+        if let Some(stored) = &stored {
+            let left = stored.left_queues(config).await?;
+            self.left_queues.get_or_init(|| left);
         }
         self.stored = stored;
         // Lanes are opened once.

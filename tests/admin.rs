@@ -118,6 +118,7 @@ async fn start_with(auth: Option<Arc<Authenticator>>) -> Daemon {
         faults: vec![Arc::new(fault::Fault::new("rehearsal", &rehearsal))],
         registry: Arc::default(),
         upgrades: Arc::default(),
+        left_queues: Arc::default(),
         tls: tls.clone(),
         dead_letters: Arc::default(),
     };

@@ -220,8 +220,8 @@ async fn what_is_left_of_an_older_file_is_no_damage() {
             assert!(survey.damage.is_empty());
         }
         let (_storage, log, recovery) = open(place.path(), key);
-        assert_eq!((recovery.torn_bytes, recovery.lost.records), (0, 0));
-        assert!(recovery.quarantined.is_empty());
+        assert_eq!((recovery.torn_bytes, recovery.lost().records), (0, 0));
+        assert!(recovery.holes.is_empty());
         assert!(log.disk_bytes() < lengths, "what was older is cut away");
         assert_eq!(drain(&log).await, (unsettled(), 0));
     }
@@ -262,8 +262,8 @@ async fn damaged_while_stopped(story: Story, which: usize, fault: &Fault) {
             "what was settled does not come back"
         );
         if seen.len() < unsettled().len() && !matches!(fault, Fault::Cut(_)) {
-            let noticed = lost + recovery.lost.records + recovery.torn_bytes > 0;
-            let named = !recovery.quarantined.is_empty();
+            let noticed = lost + recovery.lost().records + recovery.torn_bytes > 0;
+            let named = !recovery.holes.is_empty();
             assert!(noticed || named, "a loss in silence");
         }
     } else {

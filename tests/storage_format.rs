@@ -37,7 +37,7 @@ fn open(directory: &Path, log: &str) -> (Storage, Log) {
         room: Budget::new(1 << 30),
     };
     let (opened, recovery) = storage.log(log, options, &mut |_, _| {}).unwrap();
-    assert!(recovery.quarantined.is_empty());
+    assert!(recovery.holes.is_empty());
     (storage, opened)
 }
 

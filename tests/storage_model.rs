@@ -75,8 +75,8 @@ impl Pair {
             room: room.clone(),
         };
         let (log, recovery) = storage.log(LOG, options, &mut |_, _| {}).unwrap();
-        assert_eq!((recovery.torn_bytes, recovery.lost.records), (0, 0));
-        assert!(recovery.quarantined.is_empty());
+        assert_eq!((recovery.torn_bytes, recovery.lost().records), (0, 0));
+        assert!(recovery.holes.is_empty());
         Self {
             place,
             storage,

@@ -22,6 +22,7 @@ use self::guard::Guard;
 use crate::auth::{AuthConfig, Authenticator};
 use crate::budget::Budget;
 use crate::delivery::dead_letters::{DeadLetters, LetterCounts};
+use crate::delivery::left::LeftQueue;
 use crate::host::cpu::CpuAllowance;
 use crate::intake::Door;
 use crate::net::accepted::Accepted;
@@ -93,9 +94,18 @@ pub struct Sources {
     pub tls: Register,
     /// What was given up for good; set once the storage is open.
     pub dead_letters: Arc<OnceLock<DeadLetters>>,
+    /// Queues on disk that nobody delivers; set once the storage is open.
+    pub left_queues: Arc<OnceLock<Vec<LeftQueue>>>,
 }
 
 impl Sources {
+    fn left_queues(&self) -> &[LeftQueue] {
+        self.left_queues
+            .get()
+            .map(Vec::as_slice)
+            .unwrap_or_default()
+    }
+
     /// What there is to say of the dead letters; `None` where they are off.
     fn dead_letters(&self) -> Option<LetterCounts> {
         self.dead_letters.get().and_then(DeadLetters::counts)

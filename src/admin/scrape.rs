@@ -23,6 +23,7 @@ pub(super) fn page(sources: &Sources) -> Page {
     lanes(&mut page, sources);
     ledger(&mut page, &sources.ledger);
     faults(&mut page, sources);
+    left_queues(&mut page, sources);
     dead_letters(&mut page, sources);
     tls(&mut page, sources);
     host(&mut page, sources);
@@ -98,6 +99,8 @@ fn lane_values(page: &mut Page, lane: &LaneSnapshot) {
         (&table::EXPORTER_DISK_BYTES, lane.disk_bytes),
         (&table::EXPORTER_DISK_FAILS, lane.disk_fails.into()),
         (&table::EXPORTER_REMOVED_FILES, lane.removed_files),
+        (&table::EXPORTER_DAMAGED_FILES, lane.damaged_files),
+        (&table::EXPORTER_LOST_REQUESTS, lane.lost_requests),
         (&table::EXPORTER_IN_FLIGHT, lane.in_flight),
         (&table::EXPORTER_IN_FLIGHT_LIMIT, lane.in_flight_limit),
         (&table::EXPORTER_ATTEMPTS, lane.attempts),
@@ -130,6 +133,13 @@ fn lane_values(page: &mut Page, lane: &LaneSnapshot) {
             &[exporter, state.name()],
             is,
         );
+    }
+}
+
+fn left_queues(page: &mut Page, sources: &Sources) {
+    for queue in sources.left_queues() {
+        let items = Value::Whole(queue.items);
+        page.put(&table::LEFT_QUEUE_ITEMS, &[&queue.exporter], items);
     }
 }
 

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::{PipelineSummary, Sources};
 use crate::delivery::dead_letters::LetterCounts;
+use crate::delivery::left::LeftQueue;
 use crate::host::process;
 use crate::net::tls::Record;
 use crate::processors::fault::FaultSnapshot;
@@ -32,6 +33,8 @@ pub(super) struct Status<'a> {
     upgrade: UpgradeSnapshot,
     /// Where TLS is used.
     tls: Vec<TlsStatus>,
+    /// What lies on disk of exporters that are not configured so, as found at the start.
+    left_queues: &'a [LeftQueue],
     /// Absent where they are off.
     #[serde(skip_serializing_if = "Option::is_none")]
     dead_letters: Option<LetterCounts>,
@@ -104,6 +107,7 @@ pub(super) fn status(sources: &Sources) -> Status<'_> {
         process: process(),
         upgrade: sources.upgrades.snapshot(),
         tls: tls(sources),
+        left_queues: sources.left_queues(),
         dead_letters: sources.dead_letters(),
         ledger: sources.ledger.snapshot(),
     }

@@ -1,6 +1,7 @@
 //! What the configuration keeps on disk: the folder, and each lane's logs in it.
 
 use std::fmt::Write;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,16 +10,19 @@ use tokio::time::Instant;
 
 use crate::batch::Priority;
 use crate::budget::Budget;
-use crate::config::Config;
+use crate::config::{Config, ExporterEntry};
 use crate::delivery::config::{LaneConfig, QueueKind};
 use crate::delivery::dead_letters::DeadLetters;
 use crate::delivery::lane::Durable;
-use crate::storage::{Log, LogOptions, Recovery, Storage, StorageOptions};
+use crate::delivery::left::{self, LeftQueue};
+use crate::storage::{Hole, Log, LogOptions, Recovery, Storage, StorageOptions, Tally};
 use crate::telemetry::ledger::Ledger;
 
 /// The folder on disk, which this process alone has open.
 pub(super) struct Stored {
     storage: Storage,
+    directory: PathBuf,
+    ledger: Arc<Ledger>,
     budget: Budget,
     lanes: u64,
 }
@@ -34,12 +38,16 @@ impl Stored {
     ///
     /// # Errors
     /// A sentence for the operator.
-    pub(super) async fn open(config: &Config, budget: &Budget) -> Result<Option<Self>, String> {
+    pub(super) async fn open(
+        config: &Config,
+        budget: &Budget,
+        ledger: &Arc<Ledger>,
+    ) -> Result<Option<Self>, String> {
         let Some(directory) = config.storage.directory.clone() else {
             return Ok(None);
         };
         let options = StorageOptions {
-            directory,
+            directory: directory.clone(),
             sync_interval: config.storage.sync_interval,
             keys: config.storage.keys(),
         };
@@ -49,6 +57,8 @@ impl Stored {
         let storage = blocking(move || Storage::open(options)).await?;
         Ok(Some(Self {
             storage,
+            directory,
+            ledger: Arc::clone(ledger),
             budget: budget.clone(),
             lanes,
         }))
@@ -65,13 +75,16 @@ impl Stored {
         room: &Budget,
     ) -> Result<Durable, String> {
         let mut logs = Vec::new();
+        let mut holes = Vec::new();
         for priority in Priority::ALL {
             let name = format!("queue/{}/{}", folder(exporter), priority.name());
             let options = LogOptions {
                 fsync: lane.queue.fsync,
                 room: room.clone(),
             };
-            logs.push(self.log(exporter, name, options).await?);
+            let (log, found) = self.log(exporter, name, options).await?;
+            logs.push(log);
+            holes.extend(found);
         }
         let logs = logs
             .try_into()
@@ -88,7 +101,47 @@ impl Stored {
                 self.lanes
             )
         })?;
-        Ok(Durable::new(logs, resident, paid))
+        let durable = Durable::new(logs, resident, paid);
+        Ok(durable.with_lost(holes.len() as u64, self.note_lost(&holes)))
+    }
+
+    /// What is lost by these, in sum. What is known by its requests alone is noted here.
+    fn note_lost(&self, holes: &[Hole]) -> Tally {
+        let mut lost = Tally::default();
+        for hole in holes {
+            lost.add(&hole.lost);
+            if hole.lost.weight.iter().all(|items| *items == 0) {
+                self.ledger.lose_uncounted(hole.lost.records);
+            }
+        }
+        lost
+    }
+
+    /// The queues that lie here and that nobody delivers.
+    ///
+    /// # Errors
+    /// A sentence for the operator.
+    pub(super) async fn left_queues(&self, config: &Config) -> Result<Vec<LeftQueue>, String> {
+        let on_disk = |(name, entry): (&String, &ExporterEntry)| {
+            (entry.lane.queue.kind != QueueKind::Memory).then(|| folder(name))
+        };
+        let used: Vec<String> = config.exporters.iter().filter_map(on_disk).collect();
+        let directory = self.directory.clone();
+        let left = blocking(move || left::find(&directory, &used)).await?;
+        for queue in &left {
+            tracing::warn!(
+                exporter = queue.exporter,
+                folder = queue.folder,
+                requests = queue.requests,
+                items = queue.items,
+                bytes = queue.bytes,
+                since_seconds = queue.age_seconds,
+                "a queue of an earlier run lies on disk, and no exporter has it now: configure an \
+                 exporter of this name with `queue.kind = \"disk\"` to deliver it, look into it with \
+                 `otlpd queue export`, or remove the folder"
+            );
+        }
+        Ok(left)
     }
 
     /// Where requests go that are given up for good.
@@ -106,7 +159,12 @@ impl Stored {
         blocking(move || DeadLetters::open(&storage, max_bytes, ledger)).await
     }
 
-    async fn log(&self, exporter: &str, name: String, options: LogOptions) -> Result<Log, String> {
+    async fn log(
+        &self,
+        exporter: &str,
+        name: String,
+        options: LogOptions,
+    ) -> Result<(Log, Vec<Hole>), String> {
         let storage = self.storage.clone();
         let shown = name.clone();
         let (log, recovery) = blocking(move || {
@@ -122,7 +180,7 @@ impl Stored {
         })
         .await?;
         say(exporter, &recovery);
-        Ok(log)
+        Ok((log, recovery.holes))
     }
 
     /// Writes all that is under way, and gives the folder up for another process.
@@ -145,19 +203,16 @@ async fn blocking<T: Send + 'static>(
 }
 
 fn say(exporter: &str, recovery: &Recovery) {
-    for (file, reason) in &recovery.quarantined {
-        tracing::error!(
-            exporter,
-            file = %file.display(),
-            reason,
-            "a damaged file of the queue is set aside; what can be read of it is in the queue"
-        );
+    for hole in &recovery.holes {
+        say_hole(exporter, hole);
     }
     if recovery.torn_bytes > 0 {
         tracing::warn!(
             exporter,
             bytes = recovery.torn_bytes,
-            "a write was cut short when the last process ended; it was not acknowledged"
+            "the last write was cut short: of a process that was killed it was not acknowledged; \
+             where the machine lost power, what was acknowledged since the last sync may be gone \
+             (`queue.fsync`)"
         );
     }
     if recovery.waiting.records > 0 {
@@ -170,6 +225,33 @@ fn say(exporter: &str, recovery: &Recovery) {
             "undelivered data of an earlier run is in the queue"
         );
     }
+}
+
+fn say_hole(exporter: &str, hole: &Hole) {
+    let Hole { file, reason, lost } = hole;
+    let items: u64 = lost.weight.iter().sum();
+    let items = match items {
+        0 => "unknown".to_owned(),
+        items => items.to_string(),
+    };
+    if lost.records == 0 {
+        tracing::error!(
+            exporter,
+            file = %file.display(),
+            reason,
+            "a file of the queue is damaged; no request is known to be lost by it"
+        );
+        return;
+    }
+    tracing::error!(
+        exporter,
+        file = %file.display(),
+        reason,
+        requests = lost.records,
+        items,
+        "stored requests are lost: a file of the queue is damaged or missing. What can be read of \
+         it is in the queue; look after the disk, and into the quarantine"
+    );
 }
 
 /// A name as one folder's: what is no letter, digit, `-` or `_` is written as `%` and two

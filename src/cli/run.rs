@@ -172,13 +172,18 @@ fn conclude(ledger: &LedgerSnapshot) -> ExitCode {
     let lost = ledger.lost();
     let text = serde_json::to_string(ledger).unwrap_or_default();
     let elsewhere = elsewhere(ledger);
-    if lost == 0 {
+    let requests = ledger.uncounted_requests();
+    if lost == 0 && requests == 0 {
         tracing::info!("stopped; nothing was lost{elsewhere}; ledger: {text}");
-        ExitCode::SUCCESS
-    } else {
-        tracing::error!("stopped; {lost} items were lost{elsewhere}; ledger: {text}");
-        ExitCode::from(LOST)
+        return ExitCode::SUCCESS;
     }
+    let what = match (lost, requests) {
+        (items, 0) => format!("{items} items"),
+        (0, requests) => format!("{requests} stored requests of an unknown number of items"),
+        (items, requests) => format!("{items} items and {requests} stored requests beside them"),
+    };
+    tracing::error!("stopped; {what} were lost{elsewhere}; ledger: {text}");
+    ExitCode::from(LOST)
 }
 
 /// What was neither delivered nor lost.

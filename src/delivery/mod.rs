@@ -8,6 +8,7 @@ pub mod config;
 pub mod dead_letters;
 mod flight;
 pub mod lane;
+pub mod left;
 pub mod limiter;
 pub mod queue;
 pub mod record;

@@ -49,6 +49,9 @@ pub(super) enum BadHeader {
     Damaged,
     /// It is whole, and of a later version.
     Later(u16),
+    /// It is that of the segment with this first record, and the file has a later one's name: one
+    /// that was to be written over when the power failed, or a copy.
+    Earlier(u64),
 }
 
 impl Header {
@@ -104,6 +107,11 @@ impl Header {
         };
         Ok((header, size, seed))
     }
+}
+
+/// The seed that a header names, right or not.
+pub(super) fn seed_in(header: &[u8; HEADER_LEN]) -> u32 {
+    u32::from_le_bytes(array(header, HEADER_LEN - 4))
 }
 
 /// What stands before a record's head and body.

@@ -23,6 +23,7 @@ use super::Tally;
 use super::crypt::Cipher;
 use super::error::failed;
 use super::format::BadHeader;
+use super::holes;
 use super::reader::plain;
 use super::recovery::later;
 use super::scan::Found;
@@ -150,24 +151,45 @@ pub fn segments(directory: &Path, log: &str) -> Result<(Vec<Segment>, Vec<Damage
     let folder = directory.join(log);
     let mut found = BTreeMap::new();
     let mut damaged = Vec::new();
-    for (first, path) in segments_in(&folder)? {
+    let all = segments_in(&folder)?;
+    let last = all.last().map(|(first, _)| *first);
+    for (first, path) in all {
         match Ends::read(&path) {
             Ok(Ok(ends)) => {
                 found.insert(first, ends);
             }
             Ok(Err(BadHeader::Later(version))) => return Err(later(&path, version)),
             // Being created, or left by a crash.
-            Ok(Err(BadHeader::Short)) => {}
-            Ok(Err(BadHeader::Damaged)) => damaged.push(Damage {
+            Ok(Err(BadHeader::Short | BadHeader::Earlier(_))) if Some(first) == last => {}
+            Ok(Err(BadHeader::Short)) => damaged.push(Damage {
+                path,
+                offset: 0,
+                reason: "it ends within its header".to_owned(),
+            }),
+            Ok(Err(BadHeader::Damaged | BadHeader::Earlier(_))) => damaged.push(Damage {
                 path,
                 offset: 0,
                 reason: "the header is damaged".to_owned(),
             }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(failed("read", &path, &error)),
+            Err(error) => damaged.push(Damage {
+                path,
+                offset: 0,
+                reason: format!("it cannot be read: {error}"),
+            }),
         }
     }
-    note_settled(&folder.join(settle::FILE), &mut found)?;
+    // Read after the names of the files: what goes is noted before it does.
+    let gone = note_settled(&folder.join(settle::FILE), &mut found)?;
+    let missing = holes::between(&folder, &found, &gone);
+    for (path, offset, records) in missing.map_err(|e| failed("read", &folder, &e))? {
+        let reason = format!("{records} records are missing from here on");
+        damaged.push(Damage {
+            path,
+            offset,
+            reason,
+        });
+    }
     Ok((found.into_values().map(Segment::new).collect(), damaged))
 }
 
@@ -181,10 +203,12 @@ impl Segment {
         match Ends::read(path).map_err(|e| failed("read", path, &e))? {
             Ok(ends) => Ok(Self::new(ends)),
             Err(BadHeader::Later(version)) => Err(later(path, version)),
-            Err(BadHeader::Short | BadHeader::Damaged) => Err(StorageError(format!(
-                "{} is no segment, or its header is damaged",
-                path.display()
-            ))),
+            Err(BadHeader::Short | BadHeader::Damaged | BadHeader::Earlier(_)) => {
+                Err(StorageError(format!(
+                    "{} is no segment, or its header is damaged",
+                    path.display()
+                )))
+            }
         }
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::collections::HashMap;
 use std::fs::File;
+use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -31,6 +32,7 @@ use super::error::closed;
 use super::reader;
 use super::reader::Reading;
 use super::segment::Segment;
+use super::survey::segment_in;
 use super::writer::Writing;
 
 /// A log, shared by those who use it and the threads.
@@ -153,7 +155,7 @@ impl State {
 impl LogCore {
     /// Where the segment with this first record lies.
     pub(super) fn path_of(&self, first: u64) -> PathBuf {
-        self.folder.join(format!("{first:016x}.seg"))
+        segment_in(&self.folder, first)
     }
 
     /// Where it lies for whoever wants to look into it, if it is damaged.
@@ -161,6 +163,14 @@ impl LogCore {
         let log = self.name.replace('/', "-");
         let folder = self.engine.directory.join(super::QUARANTINE);
         folder.join(format!("{log}-{first:016x}.seg"))
+    }
+
+    /// A name there that no other file has: numbers begin again when a log is empty.
+    pub(super) fn free_quarantine_of(&self, first: u64) -> PathBuf {
+        let path = self.quarantine_of(first);
+        let numbered = (2..100).map(|number| path.with_extension(format!("{number}.seg")));
+        let mut names = std::iter::once(path.clone()).chain(numbered);
+        names.find(|path| !path.exists()).unwrap_or(path)
     }
 
     fn settle(self: &Arc<Self>, ticket: &Ticket) {
@@ -253,6 +263,16 @@ impl Log {
         });
         let unclaimed = read.await.unwrap_or_else(|_| Err(closed()))?;
         Ok(unclaimed.claim())
+    }
+
+    /// Its name, as it was opened.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// Where its files are.
+    pub fn folder(&self) -> &Path {
+        &self.0.folder
     }
 
     /// What waits to be read.

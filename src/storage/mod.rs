@@ -58,20 +58,22 @@
 //! check` are the key check. Lengths, kinds, weights and footers are legible.
 //!
 //! **`settled`** has 16 bytes for each run of settled records: the first's sequence number (8), how
-//! many (4), and the CRC-32 of these, begun with the segment's seed (4). A run whose checksum is
-//! not that of a segment there is means nothing. It is written anew (`settled.new`, then renamed)
-//! at each start, and at 1 MiB or twice the size that it then had.
+//! many (4), and the CRC-32 of these, begun with the segment's seed (4). A run whose checksum begins
+//! with 0 is of a segment that is no more, since all of it was settled; it is written before the file
+//! goes. One of no records says where that begins to be noted: no file before it is missed. A run
+//! whose checksum is neither means nothing. The file is written anew (`settled.new`, then renamed)
+//! by each process before its first segment, and at 1 MiB or twice the size that it then had.
 //!
 //! **Versions.** In all versions the magic, the version, the header's size and the header's
 //! checksum are where they are. A whole header of a later version is an error at the start, not
 //! damage; whoever raises the version keeps the reader of this one.
 //!
 //! # What a start does
-//! 1. Emptied files are removed. Each segment's header and footer are read. A file that ends within
-//!    its header is removed, and so is one that has the header of an earlier segment than its name
-//!    says: the power failed before anything was written over it. One whose header is damaged goes
-//!    to the quarantine. A key that is missing, or has another secret, is an error before anything
-//!    is changed.
+//! 1. Emptied files are removed. Each segment's header and footer are read. A key that is missing, or
+//!    has another secret, is an error before anything is changed. If the last file ends within its
+//!    header, or has the header of an earlier segment than its name says, it is removed: the power
+//!    failed before anything was written to it. Any other whose header is not right goes to the
+//!    quarantine. One that cannot be read stays where it is, for the next start.
 //! 2. `settled` is read.
 //! 3. A segment with a footer and nothing settled is not read further; wholly settled, it is
 //!    removed. Any other is read in full: those without a footer (which a crash leaves, one for a
@@ -80,6 +82,9 @@
 //!    off; and so is whatever stands behind the last record of one that is written over, if no
 //!    mark follows it. Anything else that is not a right record is damage: the file is copied to the
 //!    quarantine, reading goes on at the next right record. What was read then gets its footer.
+//! 5. Sequence numbers that no segment has, and of which `settled` does not say that their segment is
+//!    no more, are lost records: so a file that is missing, or was cut, is found by its neighbours.
+//!    Each is told as a [`Hole`], once: `settled` then says that they are no more.
 //!
 //! Every later read checks the checksum as well. Damage found then puts the file into the
 //! quarantine (as a second name of it, or a copy); the records around it are delivered; those not
@@ -123,6 +128,8 @@ mod crypt;
 mod engine;
 mod error;
 mod format;
+mod gone;
+mod holes;
 pub mod inspect;
 mod lock;
 mod log;
@@ -273,13 +280,22 @@ pub struct News {
 pub struct Recovery {
     /// What waits to be read.
     pub waiting: Tally,
-    /// Bytes after the last whole record, of a write that was cut short.
+    /// Bytes after the last whole record of the last segment, of a write that was cut short.
     pub torn_bytes: u64,
-    /// What was damaged, at the most: some of it may have been settled. Whole files whose header
-    /// is damaged are not in it.
+    /// What is damaged, missing, or could not be read.
+    pub holes: Vec<Hole>,
+}
+
+/// A segment that is damaged or is not there, and what that costs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hole {
+    /// Where its file lies now, in the quarantine if it could be put there; or where it should be.
+    pub file: PathBuf,
+    /// What is wrong with it, for a person.
+    pub reason: String,
+    /// What is lost by it: all of it, as far as that is known. Bytes and weights are 0 where only
+    /// the number of records is known.
     pub lost: Tally,
-    /// Files that were set aside, with the reason.
-    pub quarantined: Vec<(PathBuf, String)>,
 }
 
 /// Which of the records that wait is read next.
@@ -303,6 +319,17 @@ impl std::fmt::Display for StorageError {
 
 impl std::error::Error for StorageError {}
 
+impl Recovery {
+    /// What is lost, in sum.
+    pub fn lost(&self) -> Tally {
+        let mut lost = Tally::default();
+        for hole in &self.holes {
+            lost.add(&hole.lost);
+        }
+        lost
+    }
+}
+
 impl Tally {
     pub(crate) fn of(bytes: u64, kind: u8, weight: u64) -> Self {
         let mut tally = Self {
@@ -314,6 +341,14 @@ impl Tally {
             *slot = weight;
         }
         tally
+    }
+
+    /// So many records, of which nothing else is known.
+    pub(crate) fn number(records: u64) -> Self {
+        Self {
+            records,
+            ..Self::default()
+        }
     }
 
     /// Counts what `other` counts as well.

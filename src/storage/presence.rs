@@ -54,6 +54,7 @@ pub(super) fn examine(log: &LogCore, writing: &mut Writing) {
     }
     let removed_files = gone.len() as u64 + u64::from(written_again);
     let (lost, in_memory) = note_removed(log, &gone, removed_files);
+    note_gone(log, writing, &gone);
     tracing::error!(
         folder = %log.folder.display(),
         files = removed_files,
@@ -134,6 +135,7 @@ fn write_again(log: &LogCore, writing: &mut Writing, gone: &mut Vec<u64>) -> boo
 /// Another process may have written to the folder meanwhile. What it left there is read by the next
 /// start; nothing is written over it.
 fn pass_by_others(log: &LogCore, writing: &mut Writing) {
+    let next_seq = writing.next_seq;
     let state = lock(&log.state);
     let found = segments_in(&log.folder).unwrap_or_default();
     let others = found.into_iter().map(|(first, _)| first);
@@ -143,7 +145,19 @@ fn pass_by_others(log: &LogCore, writing: &mut Writing) {
     drop(state);
     if let Some(highest) = highest {
         writing.next_seq = writing.next_seq.max(highest.saturating_add(BEYOND));
+        writing.settled.note_gone(next_seq..writing.next_seq);
     }
+}
+
+/// What is told now is not told again by the next start, which would miss it.
+fn note_gone(log: &LogCore, writing: &mut Writing, gone: &[u64]) {
+    let state = lock(&log.state);
+    let segments = gone.iter().filter_map(|first| state.segments.get(first));
+    let records = segments.map(|s| s.first..s.first + u64::from(s.count));
+    records.for_each(|records| writing.settled.note_gone(records));
+    drop(state);
+    let next_seq = writing.next_seq;
+    writing.settled.add(log, Vec::new(), next_seq);
 }
 
 /// Takes segments for what they are, without files: what is lost with them, and how many of their

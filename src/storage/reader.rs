@@ -1,5 +1,6 @@
 //! Reading back what waits, in order and in large reads.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::fs::File;
 use std::io;
@@ -18,6 +19,7 @@ use super::crypt::Cipher;
 use super::error::closed;
 use super::error::failed;
 use super::format::RecordHead;
+use super::holes::MISSING;
 use super::log::LogCore;
 use super::log::lock;
 use super::scan::Found;
@@ -29,6 +31,10 @@ use super::segment::Cursor;
 #[derive(Debug, Default)]
 pub(super) struct Reading {
     open: Option<(u64, Arc<File>)>,
+    /// Segments that the disk did not give: tried again when nothing else waits.
+    avoided: BTreeSet<u64>,
+    /// Why the last of them was.
+    error: Option<StorageError>,
 }
 
 /// A page that nobody has yet: its records wait again if nobody takes it.
@@ -94,45 +100,69 @@ fn read_page(log: &Arc<LogCore>, max_bytes: usize, order: ReadOrder) -> Result<P
     let mut reading = lock(&log.reading);
     let mut page = std::mem::take(&mut lock(&log.state).untold);
     let mut room = max_bytes;
-    while let Some(task) = next_task(log, order)? {
+    while let Some(task) = next_task(log, order, &reading.avoided)? {
         let first = task.first;
         let file = match open(log, &mut reading, &task) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                lose(log, first, &mut page, "it was removed");
+                lose(log, first, &mut page, MISSING);
                 continue;
             }
-            Err(error) => return or_so_far(page, failed("open", &log.path_of(first), &error)),
+            Err(error) => {
+                avoid(
+                    log,
+                    &mut reading,
+                    first,
+                    &failed("open", &log.path_of(first), &error),
+                );
+                continue;
+            }
         };
         match read_segment(log, &task, &file, (&mut page, &mut room)) {
             Ok(Stop::Full) => break,
             Ok(Stop::End) => end_of_pass(log, first, &mut page),
-            Err(error) => return or_so_far(page, failed("read", &log.path_of(first), &error)),
+            Err(error) => avoid(
+                log,
+                &mut reading,
+                first,
+                &failed("read", &log.path_of(first), &error),
+            ),
         }
         if order == ReadOrder::NewestFirst && !page.records.is_empty() {
             break;
         }
     }
-    Ok(page)
-}
-
-/// What was read has been taken from those that wait: an error must not lose it.
-fn or_so_far(page: Page, error: StorageError) -> Result<Page, StorageError> {
-    if page.records.is_empty() && page.lost == Tally::default() {
-        Err(error)
-    } else {
-        Ok(page)
+    let nothing = page.records.is_empty() && page.lost == Tally::default();
+    match reading.error.take_if(|_| nothing) {
+        Some(error) => {
+            reading.avoided.clear();
+            Err(error)
+        }
+        None => Ok(page),
     }
 }
 
-fn next_task(log: &LogCore, order: ReadOrder) -> Result<Option<Task>, StorageError> {
+/// Passes over a segment that cannot be read: it must not keep back the others.
+fn avoid(log: &LogCore, reading: &mut Reading, first: u64, error: &StorageError) {
+    tracing::debug!(log = %log.name, "{error}");
+    reading.open = None;
+    reading.avoided.insert(first);
+    reading.error = Some(error.clone());
+}
+
+fn next_task(
+    log: &LogCore,
+    order: ReadOrder,
+    avoided: &BTreeSet<u64>,
+) -> Result<Option<Task>, StorageError> {
     let mut state = lock(&log.state);
     if state.closed {
         return Err(closed());
     }
+    let readable = |first: &&u64| !avoided.contains(*first);
     let first = match order {
-        ReadOrder::OldestFirst => state.readable.first(),
-        ReadOrder::NewestFirst => state.readable.last(),
+        ReadOrder::OldestFirst => state.readable.iter().find(readable),
+        ReadOrder::NewestFirst => state.readable.iter().rfind(readable),
     };
     let Some(first) = first.copied() else {
         return Ok(None);

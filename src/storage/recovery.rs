@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 use crate::budget::Budget;
 use crate::budget::Reservation;
 
+use super::Hole;
 use super::LogOptions;
 use super::Recovery;
 use super::StorageError;
@@ -22,12 +23,17 @@ use super::engine::Engine;
 use super::error::failed;
 use super::format;
 use super::format::BadHeader;
+use super::format::RECORD_LEN;
+use super::holes::Broken;
+use super::holes::Holes;
+use super::holes::Loss;
 use super::log::LogCore;
 use super::log::State;
 use super::log::lock;
 use super::reader;
 use super::segment::Segment;
 use super::settle;
+use super::settle::SettledFile;
 use super::spare;
 use super::survey::Ends;
 use super::survey::index_of;
@@ -65,52 +71,124 @@ pub(super) fn open(
         told: Notify::new(),
     });
     let mut recovery = Recovery::default();
-    let mut found = read_ends(&log, &mut recovery)?;
-    note_settled(&log.folder.join(settle::FILE), &mut found)?;
-    let total = found.values().map(|one| one.size).sum();
-    let mut next_seq = 1;
-    let mut looked_at = 0;
-    for one in found.into_values() {
-        looked_at += one.size;
-        let segment = restore(&log, one, &mut recovery)?;
-        next_seq = next_seq.max(segment.first + u64::from(segment.count));
-        adopt(&log, segment, &mut recovery.waiting);
-        progress(looked_at, total);
-    }
+    let (mut found, broken) = read_ends(&log, &mut recovery)?;
+    let gone = note_settled(&log.folder.join(settle::FILE), &mut found)?;
+    let mut holes = Holes::new(gone, broken);
+    holes.set_aside(&log)?;
+    let done = restore_all(&log, found, &mut holes, &mut recovery, progress);
     let mut writing = lock(&log.writing);
-    writing.next_seq = next_seq;
+    writing.next_seq = holes.end(done.next_seq);
     writing.folder = File::open(&log.folder).ok();
-    writing.settled.note_stale();
+    recovery.holes = holes.found;
+    writing.settled = SettledFile::found(holes.gone);
+    if !recovery.holes.is_empty() || !done.segments.is_empty() {
+        // What was told is not told again, and what goes now is not missed.
+        let next_seq = writing.next_seq;
+        writing.settled.add(&log, Vec::new(), next_seq);
+    }
     drop(writing);
+    for first in done.segments {
+        writer::unlink(&log, first);
+    }
     Ok((log, recovery))
 }
 
+/// What is left to do once all segments were read.
+struct Done {
+    /// The number of the next record.
+    next_seq: u64,
+    /// Segments that nobody needs.
+    segments: Vec<u64>,
+}
+
+fn restore_all(
+    log: &LogCore,
+    found: BTreeMap<u64, Ends>,
+    holes: &mut Holes,
+    recovery: &mut Recovery,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Done {
+    let total = found.values().map(|one| one.size).sum();
+    let mut done = Done {
+        next_seq: 1,
+        segments: Vec::new(),
+    };
+    let mut looked_at = 0;
+    let mut found = found.into_values().peekable();
+    while let Some(one) = found.next() {
+        looked_at += one.size;
+        let follows = found.peek().map(|one| one.header.first);
+        let (first, path) = (one.header.first, one.path.clone());
+        holes.come_to(log, first);
+        let behind = first + one.size / RECORD_LEN as u64;
+        match restore(log, one, follows, holes, recovery) {
+            Ok(segment) => {
+                let next = first + u64::from(segment.count);
+                holes.pass(next);
+                done.next_seq = done.next_seq.max(next);
+                if segment.is_done() {
+                    holes.note(first..next);
+                    done.segments.push(first);
+                } else {
+                    adopt(log, segment, &mut recovery.waiting);
+                }
+            }
+            // Its key is right: that was seen before. So it is the disk.
+            Err(error) => {
+                holes.leave(&path, &error);
+                holes.pass(follows.unwrap_or(behind));
+                done.next_seq = done.next_seq.max(behind);
+            }
+        }
+        progress(looked_at, total);
+    }
+    done
+}
+
+/// Segments by what can be read of them: their ends, or nothing.
+type Files = (BTreeMap<u64, Ends>, BTreeMap<u64, Broken>);
+
 /// Reads the header and the footer of each segment.
-fn read_ends(log: &LogCore, recovery: &mut Recovery) -> Result<BTreeMap<u64, Ends>, StorageError> {
+fn read_ends(log: &LogCore, recovery: &mut Recovery) -> Result<Files, StorageError> {
     let folder = &log.folder;
     create_folder(folder).map_err(|e| failed("create the directory", folder, &e))?;
     spare::remove_all(folder)?;
-    let mut found = BTreeMap::new();
+    let (mut found, mut broken) = (BTreeMap::new(), BTreeMap::new());
     let mut next = 0;
-    for (first, path) in segments_in(folder)? {
-        match Ends::read(&path).map_err(|e| failed("read", &path, &e))? {
-            Ok(ends) if first >= next => {
+    let all = segments_in(folder)?;
+    let last = all.last().map(|(first, _)| *first);
+    for (first, path) in all {
+        let reason = match Ends::read(&path) {
+            Ok(Ok(ends)) if first >= next => {
                 // A wrong key is told before anything is touched.
                 ends.codec(&log.engine.keys)?;
                 next = ends.footer.map_or(first + 1, |(next, _)| next);
                 found.insert(first, ends);
+                continue;
             }
-            Ok(_) => quarantine(log, first, "its records overlap with another's", recovery)?,
-            Err(BadHeader::Short) => {
-                let size = fs::metadata(&path).map_or(0, |meta| meta.len());
-                recovery.torn_bytes += size;
+            Ok(Err(BadHeader::Later(version))) => return Err(later(&path, version)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => {
+                broken.insert(first, Broken::unreadable(&path, &error));
+                continue;
+            }
+            Ok(Ok(_)) => "its records overlap with another's",
+            Ok(Err(BadHeader::Earlier(of))) if found.contains_key(&of) => {
+                broken.insert(first, Broken::copy(&path));
+                continue;
+            }
+            // The power failed before anything was written to it.
+            Ok(Err(BadHeader::Short | BadHeader::Earlier(_))) if Some(first) == last => {
+                recovery.torn_bytes += fs::metadata(&path).map_or(0, |meta| meta.len());
                 writer::unlink(log, first);
+                continue;
             }
-            Err(BadHeader::Damaged) => quarantine(log, first, "its header is damaged", recovery)?,
-            Err(BadHeader::Later(version)) => return Err(later(&path, version)),
-        }
+            Ok(Err(BadHeader::Short)) => "it ends within its header",
+            Ok(Err(BadHeader::Earlier(_) | BadHeader::Damaged)) => "its header is damaged",
+        };
+        broken.insert(first, Broken::damaged(&path, reason));
     }
-    Ok(found)
+    Ok((found, broken))
 }
 
 /// What is said of a segment of a later version.
@@ -123,26 +201,14 @@ pub(super) fn later(path: &Path, version: u16) -> StorageError {
     ))
 }
 
-/// Moves a file away that no record can be read from.
-fn quarantine(
-    log: &LogCore,
-    first: u64,
-    reason: &str,
-    recovery: &mut Recovery,
-) -> Result<(), StorageError> {
-    let from = log.path_of(first);
-    let to = log.quarantine_of(first);
-    let moved = to
-        .parent()
-        .map_or(Ok(()), fs::create_dir_all)
-        .and_then(|()| fs::rename(&from, &to));
-    moved.map_err(|e| failed("move to the quarantine", &from, &e))?;
-    recovery.quarantined.push((to, reason.to_owned()));
-    Ok(())
-}
-
 /// Makes a segment of what was found; what is not sealed is read, cut and sealed.
-fn restore(log: &LogCore, ends: Ends, recovery: &mut Recovery) -> Result<Segment, StorageError> {
+fn restore(
+    log: &LogCore,
+    ends: Ends,
+    follows: Option<u64>,
+    holes: &mut Holes,
+    recovery: &mut Recovery,
+) -> Result<Segment, StorageError> {
     if let (Some(count), Some((_, tally))) = (ends.count(), ends.footer) {
         let waiting = match ends.settled.count() {
             0 if tally.records == u64::from(count) => Some(tally),
@@ -156,35 +222,36 @@ fn restore(log: &LogCore, ends: Ends, recovery: &mut Recovery) -> Result<Segment
             return Ok(Segment::found(id, places, codec, ends.settled, waiting));
         }
     }
-    read_all(log, ends, recovery)
+    read_all(log, ends, follows, holes, recovery)
 }
 
-fn read_all(log: &LogCore, ends: Ends, recovery: &mut Recovery) -> Result<Segment, StorageError> {
+fn read_all(
+    log: &LogCore,
+    ends: Ends,
+    follows: Option<u64>,
+    holes: &mut Holes,
+    recovery: &mut Recovery,
+) -> Result<Segment, StorageError> {
     let first = ends.header.first;
     let codec = ends.codec(&log.engine.keys)?;
     let read = |e: io::Error| failed("read", &ends.path, &e);
-    let file = File::options().read(true).append(true).open(&ends.path);
-    let file = file.map_err(read)?;
-    let survey = survey(&file, &ends).map_err(read)?;
-    if let Some(offset) = survey.damage.first() {
-        let reason = format!("what is at byte {offset} is not what was written");
-        let quarantined = reader::copy_aside(log, first, reason);
-        recovery.quarantined.push(quarantined);
+    let survey = File::open(&ends.path).and_then(|file| survey(&file, &ends));
+    let survey = survey.map_err(read)?;
+    let loss = Loss::of(&ends, &survey, holes, follows);
+    if let Some(reason) = &loss.reason {
+        let (file, reason) = reader::copy_aside(log, first, reason.clone());
+        let lost = loss.lost;
+        holes.found.push(Hole { file, reason, lost });
+    } else if follows.is_none() {
+        recovery.torn_bytes += survey.torn_bytes;
     }
+    let mut file_bytes = ends.size;
     let (end, next) = match ends.footer {
-        Some((next, tally)) => {
-            if !survey.damage.is_empty() {
-                let mut lost = tally;
-                lost.subtract(&survey.whole);
-                recovery.lost.add(&lost);
-            }
-            (ends.end(), next)
-        }
+        Some((next, _)) => (ends.end(), next),
         None => {
             let (end, next) = survey.end;
-            recovery.torn_bytes += survey.torn_bytes;
             let footer = format::encode_footer(ends.seed, next, &survey.whole);
-            seal(&file, &ends.path, end, &footer);
+            file_bytes = seal(&ends.path, end, &footer).unwrap_or(ends.size);
             (end, next)
         }
     };
@@ -194,26 +261,34 @@ fn read_all(log: &LogCore, ends: Ends, recovery: &mut Recovery) -> Result<Segmen
     let done = settled.filter(|index| *index < count).collect();
     let id = (first, count);
     let mut segment = Segment::found(id, (ends.begin, end), codec, done, survey.waiting);
-    segment.file_bytes = file.metadata().map_or(end, |meta| meta.len());
+    segment.file_bytes = file_bytes;
+    segment.set_aside = loss.reason.is_some();
+    if loss.behind > 0 {
+        holes.note(next..follows.unwrap_or(next));
+    }
     Ok(segment)
 }
 
-/// Cuts what follows the last whole record, and writes the footer. A start goes on without: it
-/// only takes longer the next time.
-fn seal(file: &File, path: &Path, end: u64, footer: &[u8]) {
-    let mut writes = file;
-    if let Err(error) = file.set_len(end).and_then(|()| writes.write_all(footer)) {
+/// Cuts what follows the last whole record, and writes the footer: how long the file is then. A
+/// start goes on without: it only takes longer the next time.
+fn seal(path: &Path, end: u64, footer: &[u8]) -> Option<u64> {
+    let sealed = File::options()
+        .append(true)
+        .open(path)
+        .and_then(|mut file| {
+            file.set_len(end)?;
+            file.write_all(footer)?;
+            Ok(end + footer.len() as u64)
+        });
+    if let Err(error) = &sealed {
         tracing::debug!("{} is not sealed: {error}", path.display());
     }
+    sealed.ok()
 }
 
-/// Takes a segment into the log, with what pays for it; unless nobody needs it.
+/// Takes a segment into the log, with what pays for it.
 fn adopt(log: &LogCore, mut segment: Segment, waiting: &mut Tally) {
     let first = segment.first;
-    if segment.is_done() {
-        writer::unlink(log, first);
-        return;
-    }
     segment.room = room_for(&log.options.room, segment.file_bytes);
     let mut state = lock(&log.state);
     let State {

@@ -3,6 +3,7 @@
 use std::fs;
 use std::fs::File;
 use std::io::Write;
+use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -11,6 +12,8 @@ use super::Fsync;
 use super::StorageError;
 use super::error::failed;
 use super::format;
+use super::format::RUN_LEN;
+use super::gone::Gone;
 use super::log::LogCore;
 use super::log::lock;
 use super::sync::create_folder;
@@ -30,6 +33,7 @@ pub(super) struct SettledFile {
     compact_at: u64,
     /// Whether it lacks something that is known.
     stale: bool,
+    gone: Gone,
     failed: Failures,
 }
 
@@ -42,25 +46,65 @@ impl SettledFile {
         self.stale = true;
     }
 
+    /// Takes over what a start has found; it is written anew with the next settlements.
+    pub(super) fn found(gone: Gone) -> Self {
+        Self {
+            gone,
+            stale: true,
+            ..Self::default()
+        }
+    }
+
     /// Adds what was settled, in any order. What fails is tried again with the next.
-    pub(super) fn add(&mut self, log: &LogCore, mut settled: Vec<(u64, u32)>) {
+    pub(super) fn add(&mut self, log: &LogCore, mut settled: Vec<(u64, u32)>, next_seq: u64) {
         settled.sort_unstable();
+        let written = self.write(log, &encode(&runs(log, &settled)), next_seq);
+        self.warn_if_failed(log, written);
+    }
+
+    /// Adds that a segment goes because all of it is settled. It comes before its file goes.
+    pub(super) fn add_gone(&mut self, log: &LogCore, first: u64, count: u32, next_seq: u64) {
+        self.gone.note(first..first + u64::from(count));
+        let written = self.write(log, &Gone::encode_one(first, count), next_seq);
+        self.warn_if_failed(log, written);
+    }
+
+    /// These records have no file any more; it is written anew with the next settlements.
+    pub(super) fn note_gone(&mut self, records: Range<u64>) {
+        self.gone.note(records);
+        self.stale = true;
+    }
+
+    /// Has a file that says where notes of what is gone begin, before anything can go.
+    pub(super) fn begin(&mut self, log: &LogCore, next_seq: u64) {
+        // A disk that does not take it will not take the segment either, and that is told.
+        if self.needs_compaction()
+            && let Err(error) = self.write(log, &[], next_seq)
+        {
+            tracing::debug!(log = %log.name, "{error}");
+        }
+    }
+
+    fn write(&mut self, log: &LogCore, bytes: &[u8], next_seq: u64) -> Result<(), StorageError> {
         let result = if self.needs_compaction() {
-            self.compact(log)
+            self.compact(log, next_seq)
         } else {
-            self.append(log, &encode(&runs(log, &settled)))
+            self.append(log, bytes)
         };
-        match result {
-            Ok(()) => {
-                lock(&log.state).unsynced.settled.clone_from(&self.file);
-            }
-            Err(error) => {
-                self.stale = true;
-                self.file = None;
-                if let Some(repeated) = self.failed.count_one() {
-                    tracing::warn!(repeated, log = %log.name, "{error}; until it can be written, more is delivered twice after a restart");
-                }
-            }
+        if result.is_ok() {
+            lock(&log.state).unsynced.settled.clone_from(&self.file);
+        } else {
+            self.stale = true;
+            self.file = None;
+        }
+        result
+    }
+
+    fn warn_if_failed(&self, log: &LogCore, written: Result<(), StorageError>) {
+        if let Err(error) = written
+            && let Some(repeated) = self.failed.count_one()
+        {
+            tracing::warn!(repeated, log = %log.name, "{error}; until it can be written, more is delivered twice after a restart");
         }
     }
 
@@ -82,8 +126,12 @@ impl SettledFile {
     }
 
     /// Writes all that is known to a new file, which takes the old one's place.
-    fn compact(&mut self, log: &LogCore) -> Result<(), StorageError> {
-        let bytes = encode(&all_runs(log));
+    fn compact(&mut self, log: &LogCore, next_seq: u64) -> Result<(), StorageError> {
+        let first = lock(&log.state).segments.keys().next().copied();
+        // What stood before the first was settled, or is known to be lost.
+        self.gone.begin_at(first.unwrap_or(next_seq).min(next_seq));
+        let mut bytes = self.gone.encode();
+        bytes.extend(encode(&all_runs(log)));
         let new = log.folder.join("settled.new");
         let write = |new: &Path| {
             create_folder(&log.folder)?;
@@ -110,13 +158,17 @@ impl SettledFile {
         Ok(())
     }
 
-    /// Empties it, once there is no segment that it could speak of.
-    pub(super) fn clear(&mut self) {
-        if self.bytes > 0
+    /// Empties it, once there is no segment that it could speak of, but for where notes begin.
+    pub(super) fn clear(&mut self, log: &LogCore, next_seq: u64) {
+        if self.bytes > RUN_LEN as u64
             && let Some(file) = &self.file
             && file.set_len(0).is_ok()
         {
             self.bytes = 0;
+            self.gone.begin_at(next_seq);
+            let bytes = self.gone.encode();
+            let written = self.write(log, &bytes, next_seq);
+            self.warn_if_failed(log, written);
         }
     }
 }

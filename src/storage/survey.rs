@@ -20,6 +20,7 @@ use super::format::Header;
 use super::format::MAX_KEY_ID;
 use super::format::RECORD_LEN;
 use super::format::RUN_LEN;
+use super::gone::Gone;
 use super::scan::Found;
 use super::scan::Scan;
 use super::scan::Source;
@@ -62,9 +63,9 @@ impl Ends {
             Err(bad) => return Ok(Err(bad)),
         };
         match first_in_name(path) {
-            // An emptied file that got this name, and nothing else of what was written to it,
-            // before the power went.
-            Some(first) if first > header.first => return Ok(Err(BadHeader::Short)),
+            Some(first) if first > header.first => {
+                return Ok(Err(BadHeader::Earlier(header.first)));
+            }
             Some(first) if first < header.first => return Ok(Err(BadHeader::Damaged)),
             _ => {}
         }
@@ -82,6 +83,23 @@ impl Ends {
             seed,
             settled: Bits::default(),
         }))
+    }
+
+    /// Whether a file begins as segments do.
+    pub(super) fn is_begun(path: &Path) -> bool {
+        let mut magic = [0; format::MAGIC.len()];
+        let read = File::open(path).and_then(|file| file.read(&mut magic, 0));
+        read.is_ok() && magic == format::MAGIC
+    }
+
+    /// What the footer of a segment says whose header is damaged, if not where its checksum is.
+    pub(super) fn footer_alone(path: &Path) -> Option<(u64, Tally)> {
+        let file = File::open(path).ok()?;
+        let (mut header, mut footer) = ([0; HEADER_LEN], [0; FOOTER_LEN]);
+        let at = file.metadata().ok()?.len().checked_sub(FOOTER_LEN as u64)?;
+        file.read(&mut header, 0).ok()?;
+        file.read(&mut footer, at).ok()?;
+        format::decode_footer(&footer, format::seed_in(&header))
     }
 
     /// Where records end at the latest.
@@ -144,6 +162,11 @@ pub(super) fn segments_in(folder: &Path) -> Result<Vec<(u64, PathBuf)>, StorageE
     Ok(found)
 }
 
+/// What the file of the segment with this first record is called.
+pub(super) fn segment_in(folder: &Path, first: u64) -> PathBuf {
+    folder.join(format!("{first:016x}.seg"))
+}
+
 /// The sequence number that a segment's file is named after.
 fn first_in_name(path: &Path) -> Option<u64> {
     let name = path.file_name()?.to_str()?.strip_suffix(".seg")?;
@@ -151,18 +174,22 @@ fn first_in_name(path: &Path) -> Option<u64> {
     plain.then(|| u64::from_str_radix(name, 16).ok())?
 }
 
-/// Notes what the file of settlements says of segments that are still there.
+/// Notes what the file of settlements says of segments that are still there; which are gone.
 pub(super) fn note_settled(
     path: &Path,
     found: &mut BTreeMap<u64, Ends>,
-) -> Result<(), StorageError> {
+) -> Result<Gone, StorageError> {
+    let mut gone = Gone::default();
     let bytes = match fs::read(path) {
         Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(gone),
         Err(error) => return Err(failed("read", path, &error)),
     };
     let (runs, _torn) = bytes.as_chunks::<RUN_LEN>();
     for run in runs {
+        if gone.read(run) {
+            continue;
+        }
         let (seq, count) = format::decode_run(run);
         let Some((first, ends)) = found.range_mut(..=seq).next_back() else {
             continue;
@@ -180,7 +207,7 @@ pub(super) fn note_settled(
             }
         }
     }
-    Ok(())
+    Ok(gone)
 }
 
 /// What reading all of a segment has shown.

@@ -116,14 +116,15 @@ fn serve(log: &Arc<LogCore>) {
     if !inbox.appends.is_empty() {
         append(log, &mut writing, inbox.appends, &mut touched);
     }
-    let removed = remove_done(log, &mut writing.spares, touched);
+    let removed = remove_done(log, &mut writing, touched);
     let settled: Vec<(u64, u32)> = inbox
         .settled
         .into_iter()
         .filter(|(segment, _)| !removed.contains(segment))
         .collect();
     if !settled.is_empty() {
-        writing.settled.add(log, settled);
+        let next_seq = writing.next_seq;
+        writing.settled.add(log, settled, next_seq);
     }
     let room = &log.options.room;
     if writing.active.is_some() && room.used() > room.limit() / 2 {
@@ -211,6 +212,7 @@ fn take_active(
         }
         abandon(log, active, touched);
     }
+    writing.settled.begin(log, writing.next_seq);
     let active = Active::begin(log, &mut writing.spares, writing.next_seq)?;
     if writing.folder.is_none() {
         writing.folder = File::open(&log.folder).ok();
@@ -292,19 +294,23 @@ fn register(
 }
 
 /// Takes those of the segments that are sealed and settled from the disk: which.
-fn remove_done(log: &LogCore, spares: &mut Spares, touched: Vec<u64>) -> Vec<u64> {
+fn remove_done(log: &LogCore, writing: &mut Writing, touched: Vec<u64>) -> Vec<u64> {
+    let next_seq = writing.next_seq;
     let mut removed = Vec::new();
     for first in touched {
-        let mut state = lock(&log.state);
-        let done = |segment: &Segment| segment.sealed && segment.is_done();
-        if state.segments.get(&first).is_some_and(done) {
+        let done = |segment: &&Segment| segment.sealed && segment.is_done();
+        let count = |state: &State| Some(state.segments.get(&first).filter(done)?.count);
+        let count = count(&lock(&log.state));
+        if let Some(count) = count {
+            writing.settled.add_gone(log, first, count, next_seq);
+            let mut state = lock(&log.state);
             let segment = state.segments.remove(&first);
             state.readable.remove(&first);
             state.removed.retain(|removed| *removed != first);
             state.disk_bytes -= segment.as_ref().map_or(0, |segment| segment.file_bytes);
             drop(state);
             if let Some(segment) = &segment {
-                told(log, first, spares.keep(log, segment));
+                told(log, first, writing.spares.keep(log, segment));
             }
             // Its room is given back only now.
             drop(segment);
@@ -335,7 +341,7 @@ fn tidy(log: &Arc<LogCore>, writing: &mut Writing) {
     let Some(active) = writing.active.take() else {
         writing.spares.clear(log);
         if lock(&log.state).segments.is_empty() {
-            writing.settled.clear();
+            writing.settled.clear(log, writing.next_seq);
         }
         return;
     };
@@ -352,7 +358,7 @@ fn tidy(log: &Arc<LogCore>, writing: &mut Writing) {
     drop(state);
     let first = active.first;
     drop(active);
-    remove_done(log, &mut writing.spares, vec![first]);
+    remove_done(log, writing, vec![first]);
     log.engine.syncs.stir(log, log.engine.sync_interval);
 }
 

@@ -7,12 +7,14 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::time::Instant;
 
+pub use attempt::Attempt;
 pub use snapshot::LaneSnapshot;
 
 use super::metrics::Histogram;
 use super::metrics::table::ATTEMPT_SECONDS;
 use crate::storage::Log;
 
+mod attempt;
 mod snapshot;
 
 /// Where a lane's breaker stands.
@@ -99,6 +101,8 @@ pub struct LaneStats {
     disk_fails: AtomicBool,
     removed_files: AtomicU64,
     unsafe_requests: AtomicU64,
+    damaged_files: AtomicU64,
+    lost_requests: AtomicU64,
     in_flight: AtomicU64,
     in_flight_limit: AtomicU64,
     attempts: AtomicU64,
@@ -117,9 +121,6 @@ pub struct LaneStats {
     attempt_seconds: Histogram,
 }
 
-/// The longest error text that is kept, in bytes: a destination chooses what it says.
-const LONGEST_ERROR: usize = 512;
-
 impl LaneStats {
     /// A lane that has seen nothing yet.
     pub fn new(facts: LaneFacts) -> Self {
@@ -134,6 +135,8 @@ impl LaneStats {
             disk_fails: AtomicBool::new(false),
             removed_files: AtomicU64::new(0),
             unsafe_requests: AtomicU64::new(0),
+            damaged_files: AtomicU64::new(0),
+            lost_requests: AtomicU64::new(0),
             in_flight: AtomicU64::new(0),
             in_flight_limit: AtomicU64::new(0),
             attempts: AtomicU64::new(0),
@@ -192,6 +195,13 @@ impl LaneStats {
     /// The disk of its queue does not take what is written (`true`), or does again.
     pub fn set_disk_fails(&self, fails: bool) {
         self.disk_fails.store(fails, Ordering::Relaxed);
+    }
+
+    /// Files of its queue were found damaged or missing, and these requests with them.
+    pub fn add_damage(&self, files: u64, lost_requests: u64) {
+        self.damaged_files.fetch_add(files, Ordering::Relaxed);
+        self.lost_requests
+            .fetch_add(lost_requests, Ordering::Relaxed);
     }
 
     /// An attempt begins; `retry` if it is not the batch's first. It is under way until the
@@ -280,6 +290,8 @@ impl LaneStats {
             disk_fails: self.disk_fails.load(Ordering::Relaxed),
             removed_files: self.removed_files.load(Ordering::Relaxed),
             unsafe_requests: self.unsafe_requests.load(Ordering::Relaxed),
+            damaged_files: load(&self.damaged_files),
+            lost_requests: load(&self.lost_requests),
             queue_full_seconds: since(&self.full_since_ms),
             oldest_age_seconds: since(&self.oldest_ms),
             in_flight: load(&self.in_flight),
@@ -332,47 +344,6 @@ impl LaneStats {
 
 fn seconds(later: Instant, earlier: Instant) -> f64 {
     later.saturating_duration_since(earlier).as_secs_f64()
-}
-
-/// An attempt that is under way.
-#[derive(Debug)]
-#[must_use = "the attempt is over when this is dropped"]
-pub struct Attempt {
-    lane: Arc<LaneStats>,
-    began: Instant,
-}
-
-impl Attempt {
-    /// The destination answered that it has `bytes`.
-    pub fn succeeded(self, bytes: u64) {
-        self.lane.sent_bytes.fetch_add(bytes, Ordering::Relaxed);
-        let now = self.lane.stamp(Instant::now());
-        self.lane.last_success_ms.store(now, Ordering::Relaxed);
-        self.record();
-    }
-
-    /// The destination does not have it; `cause` is shown to whoever reads `/status`, and holds
-    /// neither payload nor secrets.
-    pub fn failed(self, cause: &str) {
-        self.lane.failures.fetch_add(1, Ordering::Relaxed);
-        let mut ends = (0..=LONGEST_ERROR).rev();
-        let cause = ends.find_map(|end| cause.get(..end.min(cause.len())));
-        let cause = cause.unwrap_or_default().to_owned();
-        *self.lane.lock_error() = Some((Instant::now(), cause));
-        self.record();
-    }
-
-    fn record(&self) {
-        self.lane
-            .attempt_seconds
-            .observe(self.began.elapsed().as_secs_f64());
-    }
-}
-
-impl Drop for Attempt {
-    fn drop(&mut self) {
-        self.lane.in_flight.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 /// The lanes that there are now, in the order in which they were opened.

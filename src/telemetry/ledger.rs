@@ -177,6 +177,7 @@ pub struct Ledger {
     /// Items of the dead letters that were there at the start, and of those that were displaced.
     found: [AtomicU64; Signal::ALL.len()],
     displaced: [AtomicU64; Signal::ALL.len()],
+    uncounted: AtomicU64,
     exporters: Mutex<BTreeMap<String, Accounts>>,
 }
 
@@ -201,6 +202,11 @@ impl Ledger {
         if let Some(count) = self.displaced.get(signal as usize) {
             count.fetch_add(items, Ordering::Relaxed);
         }
+    }
+
+    /// Counts stored requests that are lost, and of whose items nobody knows how many they were.
+    pub fn lose_uncounted(&self, requests: u64) {
+        self.uncounted.fetch_add(requests, Ordering::Relaxed);
     }
 
     /// The accounts of the exporter of this name; opened on first use.
@@ -241,13 +247,17 @@ impl Ledger {
                 },
             );
         }
-        LedgerSnapshot(signals)
+        LedgerSnapshot(signals, self.uncounted.load(Ordering::Relaxed))
     }
 }
 
 /// The ledger at one moment, by signal name.
 #[derive(Clone, Debug, Serialize)]
-pub struct LedgerSnapshot(pub BTreeMap<&'static str, SignalSnapshot>);
+#[serde(transparent)]
+pub struct LedgerSnapshot(
+    pub BTreeMap<&'static str, SignalSnapshot>,
+    #[serde(skip)] u64,
+);
 
 /// One signal of the ledger at one moment.
 #[derive(Clone, Debug, Serialize)]
@@ -292,6 +302,11 @@ impl LedgerSnapshot {
     pub fn lost(&self) -> u64 {
         let unkept = self.dropped().saturating_sub(self.dead_lettered());
         unkept + self.displaced() + self.in_process()
+    }
+
+    /// Stored requests that are lost beside that: nobody knows how many items they were.
+    pub fn uncounted_requests(&self) -> u64 {
+        self.1
     }
 
     /// Items that are left on disk for the next start.

@@ -38,7 +38,12 @@ impl Inspect {
             shelves.push((place.shelf.clone(), summary));
         }
         super::super::print(&self.report(&places.directory, &shelves));
-        Ok(Verdict::Sound)
+        let sound = shelves.iter().all(|(_, summary)| summary.damage.is_empty());
+        Ok(if sound {
+            Verdict::Sound
+        } else {
+            Verdict::Damaged
+        })
     }
 
     fn report(&self, directory: &Path, shelves: &[(Shelf, Summary)]) -> String {

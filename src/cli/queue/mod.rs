@@ -26,7 +26,8 @@ pub(super) struct Queue {
 
 #[derive(Debug, Subcommand)]
 enum QueueCommand {
-    /// Say what each queue holds: requests, items, bytes, ages, files, damage
+    /// Say what each queue holds: requests, items, bytes, ages, files, damage; exit code 1 if there
+    /// is any damage
     Inspect(inspect::Inspect),
     /// Read every record and name each damage; exit code 1 if there is any
     Verify(verify::Verify),

@@ -25,6 +25,8 @@ struct Findings {
     files: u64,
     records: u64,
     bytes: u64,
+    /// Records whose key was not given.
+    locked: u64,
     damage: Vec<Damage>,
 }
 
@@ -79,6 +81,8 @@ impl Findings {
                     }
                     Ok(())
                 })?;
+            } else {
+                self.locked += survey.unsettled.records;
             }
         }
         Ok(())
@@ -111,6 +115,18 @@ impl Findings {
             0 => "all in order\n".to_owned(),
             places => format!("damaged in {}\n", count(places as u64, "place")),
         };
+        if self.locked > 0 {
+            text += &format!(
+                "{} that {} encrypted: only the sums were compared, since the key was not given \
+                 (--key)\n",
+                count(self.locked, "record"),
+                if self.locked == 1 {
+                    "waits is"
+                } else {
+                    "wait are"
+                }
+            );
+        }
         text
     }
 
@@ -120,6 +136,7 @@ impl Findings {
             "files": self.files,
             "records": self.records,
             "bytes": self.bytes,
+            "locked": self.locked,
             "damage": damage,
         });
         format!("{report:#}\n")

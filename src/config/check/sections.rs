@@ -97,6 +97,15 @@ fn storage(config: &Config, site: &mut Site<'_>) {
          request; or \"0B\", which keeps none",
     );
     for (index, key) in config.storage.encryption_keys.iter().enumerate() {
+        let mut before = config.storage.encryption_keys.iter().take(index);
+        let is_twice = before.any(|other| other.id == key.id);
+        let place = index.to_string();
+        site.forbid(
+            is_twice,
+            &["storage", "encryption_keys", &place, "id"],
+            "another key has the same `id`: a file says by its id which key it was written with, so \
+             each key needs one of its own",
+        );
         if let Err(problem) = Key::parse(&key.id, &key.key) {
             let index = index.to_string();
             let path = ["storage", "encryption_keys", &index, "key"];

@@ -96,9 +96,13 @@ impl DeadLetters {
                 "dead letters of earlier runs are kept; `otlpd replay` sends them again"
             );
         }
-        for (path, problem) in &recovery.quarantined {
-            let path = path.display();
-            tracing::error!("dead letters: {path} was damaged and is set aside: {problem}");
+        for hole in &recovery.holes {
+            tracing::error!(
+                file = %hole.file.display(),
+                reason = hole.reason,
+                letters = hole.lost.records,
+                "a file of the dead letters is damaged or missing; so many letters of it are lost"
+            );
         }
         for (signal, items) in Signal::ALL.into_iter().zip(recovery.waiting.weight) {
             ledger.find_letters(signal, items);

@@ -2,6 +2,7 @@
 //! left for the next start when the process ends.
 
 use std::collections::{HashMap, HashSet};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -34,6 +35,8 @@ pub struct Durable {
     /// Pays for `reading`, for good: what waits on disk must get out when all else is taken.
     _paid: Reservation,
     unloaded: Notify,
+    /// What a start found to be lost, and in how many files.
+    lost: (u64, Tally),
     /// Whether a page is being read: its records do not wait any more, and are not in memory yet.
     in_hand: AtomicBool,
 }
@@ -64,8 +67,16 @@ impl Durable {
             reading: Budget::new(paid.bytes() as u64),
             _paid: paid,
             unloaded: Notify::new(),
+            lost: Default::default(),
             in_hand: AtomicBool::new(false),
         }
+    }
+
+    /// Damage that was found when the logs were opened: so many files, and what they cost.
+    #[must_use]
+    pub fn with_lost(mut self, files: u64, lost: Tally) -> Self {
+        self.lost = (files, lost);
+        self
     }
 
     pub(super) fn log(&self, priority: Priority) -> &Log {
@@ -113,9 +124,12 @@ impl Durable {
         }
     }
 
-    /// The log that is read next: of those in which anything waits, the highest priority's.
-    fn next_log(&self) -> Option<&Log> {
-        self.logs.iter().rev().find(|log| log.waiting().records > 0)
+    /// The log that is read next: of those in which anything waits, the highest priority's, but
+    /// for those that were passed over.
+    fn next_log(&self, passed: &[&str]) -> Option<&Log> {
+        let passed = |log: &Log| passed.contains(&log.name());
+        let mut logs = self.logs.iter().rev();
+        logs.find(|log| log.waiting().records > 0 && !passed(log))
     }
 }
 
@@ -127,6 +141,12 @@ impl Lane {
             account.recover(items);
         }
         self.stats.set_logs(durable.logs.to_vec());
+        let (files, lost) = &durable.lost;
+        self.stats.add_damage(*files, lost.records);
+        for (account, items) in self.accounts.iter().zip(lost.weight) {
+            account.recover(items);
+            account.settle(items, Fate::Dropped(Reason::Damaged));
+        }
         self.durable = Some(durable);
         self.show(&self.lock());
         self
@@ -172,8 +192,15 @@ impl Lane {
             Order::FreshFirst => ReadOrder::NewestFirst,
         };
         let page_bytes = usize::try_from(durable.reading.limit() / 4).unwrap_or(usize::MAX);
+        // Logs that the disk did not give must not keep back the others.
+        let mut passed = Vec::new();
         loop {
-            let Some(log) = durable.next_log() else {
+            let Some(log) = durable.next_log(&passed) else {
+                if !passed.is_empty() {
+                    passed.clear();
+                    sleep(READ_AGAIN).await;
+                    continue;
+                }
                 durable.unloaded.notified().await;
                 continue;
             };
@@ -192,7 +219,7 @@ impl Lane {
                             "the queue cannot be read; it is tried again each second"
                         );
                     }
-                    sleep(READ_AGAIN).await;
+                    passed.push(log.name());
                 }
             }
         }
@@ -204,9 +231,11 @@ impl Lane {
                 exporter = %self.name,
                 file = %file.display(),
                 reason,
-                "a damaged file of the queue is set aside; what can be read of it is delivered"
+                "a file of the queue is damaged or missing; what can be read of it is delivered"
             );
         }
+        let files = page.quarantined.len() as u64;
+        self.stats.add_damage(files, page.lost.records);
         if page.lost.records > 0 {
             tracing::error!(
                 exporter = %self.name,
@@ -365,9 +394,14 @@ impl Lane {
         }
         let kept: u64 = self.accounts.iter().map(|a| a.counts().kept).sum();
         if kept > 0 {
+            let folder = self
+                .durable
+                .as_ref()
+                .and_then(|d| d.logs.first()?.folder().parent());
             tracing::info!(
                 exporter = %self.name,
                 items = kept,
+                folder = %folder.unwrap_or(Path::new("")).display(),
                 kind = self.config.queue.kind.name(),
                 "undelivered items stay on disk for the next start"
             );

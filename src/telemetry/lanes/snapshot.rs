@@ -34,6 +34,10 @@ pub struct LaneSnapshot {
     pub removed_files: u64,
     /// Requests that are in memory only, since their files were removed.
     pub unsafe_requests: u64,
+    /// Files of the queue that were found damaged, unreadable or missing.
+    pub damaged_files: u64,
+    /// Stored requests that were lost by that.
+    pub lost_requests: u64,
     /// How long batches have found no room; none while they find some.
     pub queue_full_seconds: Option<f64>,
     /// The age of the oldest that waits.

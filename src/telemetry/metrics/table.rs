@@ -244,6 +244,11 @@ single! {
         "otlpd_exporter_queue_removed_files" "" ["exporter"]
         "Files of the queue that something other than otlpd removed or replaced. What is lost by \
          it is among otlpd_exporter_dropped_items, as damaged.";
+    EXPORTER_DAMAGED_FILES: Kind::Counter, "otlpd_exporter_queue_damaged_files" "" ["exporter"]
+        "Files of the queue on disk that were found damaged, unreadable or missing.";
+    EXPORTER_LOST_REQUESTS: Kind::Counter, "otlpd_exporter_queue_lost_requests" "" ["exporter"]
+        "Stored requests that were lost by damage on the disk. Their items, where they are known, \
+         are dropped for the reason damaged as well.";
     EXPORTER_ATTEMPTS: Kind::Counter, "otlpd_exporter_attempts" "" ["exporter"]
         "Attempts to deliver.";
     EXPORTER_RETRIES: Kind::Counter, "otlpd_exporter_retries" "" ["exporter"]
@@ -298,6 +303,9 @@ single! {
     DEAD_LETTERS_LOST_ITEMS: Kind::Counter, "otlpd_dead_letters_lost_items" "" ["signal", "reason"]
         "Items that were given up and are not, or no longer, in the dead letters: \
          dead_letters_full (displaced by newer ones), too_large or storage_failed.";
+    LEFT_QUEUE_ITEMS: Kind::Gauge, "otlpd_left_queue_items" "" ["exporter"]
+        "Items, found at the start, in queues on disk of exporters that the configuration does not \
+         name or keeps in memory: nobody delivers them.";
     // The process.
     PROCESS_UPTIME: Kind::Counter, "otelcol_process_uptime" "seconds" []
         "Seconds since the process started.";
