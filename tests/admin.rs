@@ -9,6 +9,7 @@ use std::time::Duration;
 use otlpd::admin::{self, PipelineSummary, Sources};
 use otlpd::auth::{AuthConfig, Authenticator};
 use otlpd::budget::Budget;
+use otlpd::delivery::left::LeftQueue;
 use otlpd::host::cpu::CpuAllowance;
 use otlpd::intake::priority::{Priorities, PriorityConfig};
 use otlpd::intake::tenants::{Tenants, TenantsConfig};
@@ -72,6 +73,18 @@ fn tls() -> Register {
     register
 }
 
+/// A queue that nobody has.
+fn left() -> LeftQueue {
+    LeftQueue {
+        exporter: "renamed".to_owned(),
+        folder: "/queue/renamed".to_owned(),
+        requests: 2,
+        items: 20,
+        bytes: 2000,
+        age_seconds: 60,
+    }
+}
+
 async fn start() -> Daemon {
     start_with(None).await
 }
@@ -118,7 +131,7 @@ async fn start_with(auth: Option<Arc<Authenticator>>) -> Daemon {
         faults: vec![Arc::new(fault::Fault::new("rehearsal", &rehearsal))],
         registry: Arc::default(),
         upgrades: Arc::default(),
-        left_queues: Arc::default(),
+        left_queues: Arc::new(vec![left()].into()),
         tls: tls.clone(),
         dead_letters: Arc::default(),
     };

@@ -215,7 +215,7 @@ async fn a_file_that_cannot_be_read_stays_and_keeps_nobody_back() {
     let place = place.path();
     let segments = three_segments(place).await;
     for path in &segments[1..] {
-        fs::set_permissions(path, fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o0)).unwrap();
     }
     if fs::read(&segments[1]).is_ok() {
         return;

@@ -10,8 +10,6 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
-use std::sync::atomic::AtomicU8;
-use std::sync::atomic::Ordering;
 
 use tokio::sync::Notify;
 use tokio::sync::oneshot;
@@ -173,7 +171,7 @@ impl LogCore {
         names.find(|path| !path.exists()).unwrap_or(path)
     }
 
-    fn settle(self: &Arc<Self>, ticket: &Ticket) {
+    pub(super) fn settle(self: &Arc<Self>, ticket: &Ticket) {
         let mut state = lock(&self.state);
         let settled = state
             .segments
@@ -197,7 +195,7 @@ impl LogCore {
         self.engine.queue(self, queued, false);
     }
 
-    fn unload(&self, ticket: &Ticket) {
+    pub(super) fn unload(&self, ticket: &Ticket) {
         let mut state = lock(&self.state);
         let tally = ticket.tally();
         if let Some(segment) = state.segments.get_mut(&ticket.segment) {
@@ -354,60 +352,5 @@ impl Log {
             tally
         });
         dropped.await.unwrap_or_default()
-    }
-}
-
-const SETTLE: u8 = 0;
-const KEEP: u8 = 1;
-const UNLOAD: u8 = 2;
-
-impl Ticket {
-    pub(super) fn new(log: &Arc<LogCore>, segment: u64, index: u32, tally: (u32, u8, u64)) -> Self {
-        let (bytes, kind, weight) = tally;
-        Self {
-            log: Arc::clone(log),
-            segment,
-            index,
-            bytes,
-            kind,
-            weight,
-            fate: AtomicU8::new(SETTLE),
-        }
-    }
-
-    fn tally(&self) -> Tally {
-        Tally::of(u64::from(self.bytes), self.kind, self.weight)
-    }
-
-    /// Where in this log the record is, if it is: its file, and which of that it is.
-    pub fn place_in(&self, log: &Log) -> Option<(u64, u32)> {
-        Arc::ptr_eq(&self.log, &log.0).then_some((self.segment, self.index))
-    }
-
-    /// Whether the record outlives this process: its file is where it was put.
-    pub fn is_on_disk(&self) -> bool {
-        let state = lock(&self.log.state);
-        let segment = state.segments.get(&self.segment);
-        segment.is_none_or(|segment| !segment.removed)
-    }
-
-    /// The record stays for the next start; it is not read again in this one.
-    pub fn keep(&self) {
-        self.fate.store(KEEP, Ordering::Relaxed);
-    }
-
-    /// The record goes back to those that wait to be read.
-    pub fn unload(self) {
-        self.fate.store(UNLOAD, Ordering::Relaxed);
-    }
-}
-
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        match self.fate.load(Ordering::Relaxed) {
-            KEEP => {}
-            UNLOAD => self.log.unload(self),
-            _ => self.log.settle(self),
-        }
     }
 }

@@ -143,6 +143,7 @@ mod spare;
 mod survey;
 mod sync;
 mod threads;
+mod ticket;
 mod writer;
 
 /// The folder, below the storage directory, of segments that were damaged.

@@ -2,7 +2,6 @@
 //! left for the next start when the process ends.
 
 use std::collections::{HashMap, HashSet};
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -11,7 +10,7 @@ use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use super::Lane;
-use crate::batch::{Batch, Priority};
+use crate::batch::Priority;
 use crate::budget::{Budget, Reservation};
 use crate::delivery::config::Order;
 use crate::delivery::queue::Parcel;
@@ -27,7 +26,7 @@ const READ_AGAIN: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Durable {
     /// By priority, the least first.
-    logs: [Log; Priority::ALL.len()],
+    pub(super) logs: [Log; Priority::ALL.len()],
     /// What may be in memory of what came in lately; the requests' own reservations pay for it.
     pub(super) resident: Budget,
     /// What may be in memory of what was read back.
@@ -172,7 +171,7 @@ impl Lane {
     }
 
     /// What is known of files that something else removed; what is lost by it is counted.
-    fn hear(&self, durable: &Durable) {
+    pub(super) fn hear(&self, durable: &Durable) {
         let mut removed_files = 0;
         let mut disowned = false;
         for log in &durable.logs {
@@ -343,68 +342,6 @@ impl Lane {
         }
         if reason == Reason::QueueFull {
             self.say_given_up(lost.weight.iter().sum());
-        }
-    }
-
-    /// Sees whether what was stored lies where it was put: what is said of it at the end is true.
-    pub(super) async fn look(&self) {
-        if let Some(durable) = &self.durable {
-            let [any, ..] = &durable.logs;
-            any.look().await;
-        }
-    }
-
-    /// Leaves a batch on disk for the next start, writing it first where it is only in memory;
-    /// the receipt comes back where that cannot be, with the cause.
-    pub(super) async fn keep(
-        &self,
-        batch: &Batch,
-        mut receipt: Receipt,
-    ) -> Result<(), (Receipt, String)> {
-        let Some(durable) = &self.durable else {
-            return Err((receipt, "its queue is in memory".to_owned()));
-        };
-        if !receipt.is_stored() {
-            let room = self.room.try_reserve_most(record::room(batch));
-            let Ok(room) = room else {
-                return Err((receipt, "the queue's max_bytes are taken".to_owned()));
-            };
-            let log = durable.log(batch.context.priority);
-            let ticket = match log.append(record::encode(batch), room).await {
-                Ok(ticket) => ticket,
-                Err(error) => return Err((receipt, error.to_string())),
-            };
-            ticket.keep();
-            // What of it was stored before is in the new record too.
-            receipt.forget_tickets();
-        }
-        receipt.settle(Fate::Kept);
-        Ok(())
-    }
-
-    /// What nobody has read stays where it is: that is all that is still in process when nothing
-    /// is in memory any more, what a reader that went away gives back included.
-    pub(super) fn keep_unread(&self) {
-        let Some(durable) = &self.durable else {
-            return;
-        };
-        self.hear(durable);
-        for account in &self.accounts {
-            account.settle(account.counts().in_process, Fate::Kept);
-        }
-        let kept: u64 = self.accounts.iter().map(|a| a.counts().kept).sum();
-        if kept > 0 {
-            let folder = self
-                .durable
-                .as_ref()
-                .and_then(|d| d.logs.first()?.folder().parent());
-            tracing::info!(
-                exporter = %self.name,
-                items = kept,
-                folder = %folder.unwrap_or(Path::new("")).display(),
-                kind = self.config.queue.kind.name(),
-                "undelivered items stay on disk for the next start"
-            );
         }
     }
 }

@@ -23,6 +23,7 @@ use crate::telemetry::limited::Gate;
 mod admit;
 mod durable;
 mod given_up;
+mod kept;
 mod take;
 
 pub use admit::{Place, Spot};

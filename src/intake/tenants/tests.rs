@@ -147,7 +147,9 @@ async fn who_was_held_in_vain_hears_when_something_will_be_left() {
     street.send("a", 1010).await.unwrap();
     let begun = Instant::now();
     let retry_after = retry_after(street.send("a", 1).await.unwrap_err());
-    assert_eq!(Instant::now() - begun, Duration::from_secs(9));
+    // Timers are as fine as a millisecond.
+    let held = (Instant::now() - begun).as_millis();
+    assert!((9000..=9001).contains(&held), "{held}");
     assert!(retry_after >= Duration::from_secs(92), "{retry_after:?}");
     assert!(retry_after <= Duration::from_millis(92_010).mul_f64(1.25));
     tokio::time::advance(retry_after).await;
