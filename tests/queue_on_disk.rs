@@ -366,7 +366,8 @@ async fn what_is_in_memory_when_its_files_are_removed_is_stored_again_at_the_end
     let counts = running.stop().await;
     let lost = counts.dropped[Reason::Damaged as usize];
     assert_eq!(counts.kept + lost, 100, "{counts:?}");
-    assert!(counts.kept >= 10 && lost > 0, "{counts:?}");
+    // Those that are in memory at least; and what is in files that are open still.
+    assert!(counts.kept >= 10, "{counts:?}");
 
     let running = start(&folder, config(QueueKind::Disk));
     assert_eq!(
