@@ -102,6 +102,18 @@ impl Held {
     }
 }
 
+impl Drop for Held {
+    /// A process that we have just forked has the files as well until it becomes another program,
+    /// and closing ours alone would leave the locks with it.
+    fn drop(&mut self) {
+        for file in self.directory.iter().chain([&self.file]) {
+            if let Err(error) = file.unlock() {
+                tracing::debug!(%error, "a lock of the storage is given up by closing its file");
+            }
+        }
+    }
+}
+
 /// Locks the directory itself, creating it where there is none; `None` where its file system
 /// cannot do that.
 fn lock_directory(directory: &Path) -> Result<Option<File>, StorageError> {
