@@ -8,7 +8,7 @@
     reason = "a test may panic"
 )]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -426,11 +426,9 @@ async fn no_more_than_a_file_is_given_up_beyond_what_is_needed() {
     running.stop().await;
 }
 
-#[tokio::test]
-async fn what_cannot_be_spilled_at_the_end_is_delivered_until_the_deadline() {
-    let folder = tempfile::tempdir().unwrap();
-    let place = folder.path().join("storage");
-    let running = start(&place, config(QueueKind::Spill));
+/// A lane that is to leave eight requests on disk, and cannot; and what keeps it from that.
+async fn ending_with_a_file_in_the_way(place: &Path) -> (Running, PathBuf) {
+    let running = start(place, config(QueueKind::Spill));
     running.offer_all(0..8).await;
     // Nothing can be written where a file is in the way.
     let log = place.join("queue/out/normal");
@@ -440,6 +438,14 @@ async fn what_cannot_be_spilled_at_the_end_is_delivered_until_the_deadline() {
         .trigger
         .begin(Instant::now() + Duration::from_secs(60));
     running.is_tried_on().await;
+    (running, log)
+}
+
+#[tokio::test]
+async fn what_cannot_be_spilled_at_the_end_is_delivered_until_the_deadline() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().join("storage");
+    let (running, _) = ending_with_a_file_in_the_way(&place).await;
     running.destination.open.store(true, Ordering::SeqCst);
     running.settled().await;
     let counts = running.stop().await;
@@ -450,15 +456,7 @@ async fn what_cannot_be_spilled_at_the_end_is_delivered_until_the_deadline() {
 async fn what_cannot_be_spilled_at_first_is_spilled_once_it_can_be() {
     let folder = tempfile::tempdir().unwrap();
     let place = folder.path().join("storage");
-    let running = start(&place, config(QueueKind::Spill));
-    running.offer_all(0..8).await;
-    let log = place.join("queue/out/normal");
-    std::fs::remove_dir_all(&log).unwrap();
-    std::fs::write(&log, "in the way").unwrap();
-    running
-        .trigger
-        .begin(Instant::now() + Duration::from_secs(60));
-    running.is_tried_on().await;
-    std::fs::remove_file(&log).unwrap();
+    let (running, in_the_way) = ending_with_a_file_in_the_way(&place).await;
+    std::fs::remove_file(&in_the_way).unwrap();
     assert_eq!(running.stop().await.kept, 8);
 }

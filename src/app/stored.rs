@@ -1,7 +1,6 @@
 //! What the configuration keeps on disk: the folder, and each lane's logs in it.
 
 use std::fmt::Write;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +20,6 @@ use crate::telemetry::ledger::Ledger;
 /// The folder on disk, which this process alone has open.
 pub(super) struct Stored {
     storage: Storage,
-    directory: PathBuf,
     ledger: Arc<Ledger>,
     budget: Budget,
     lanes: u64,
@@ -47,7 +45,7 @@ impl Stored {
             return Ok(None);
         };
         let options = StorageOptions {
-            directory: directory.clone(),
+            directory,
             sync_interval: config.storage.sync_interval,
             keys: config.storage.keys(),
         };
@@ -57,7 +55,6 @@ impl Stored {
         let storage = blocking(move || Storage::open(options)).await?;
         Ok(Some(Self {
             storage,
-            directory,
             ledger: Arc::clone(ledger),
             budget: budget.clone(),
             lanes,
@@ -126,7 +123,7 @@ impl Stored {
             (entry.lane.queue.kind != QueueKind::Memory).then(|| folder(name))
         };
         let used: Vec<String> = config.exporters.iter().filter_map(on_disk).collect();
-        let directory = self.directory.clone();
+        let directory = self.storage.directory().to_owned();
         let left = blocking(move || left::find(&directory, &used)).await?;
         for queue in &left {
             tracing::warn!(

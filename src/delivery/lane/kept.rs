@@ -57,10 +57,8 @@ impl Lane {
         }
         let kept: u64 = self.accounts.iter().map(|a| a.counts().kept).sum();
         if kept > 0 {
-            let folder = self
-                .durable
-                .as_ref()
-                .and_then(|d| d.logs.first()?.folder().parent());
+            let [log, ..] = &durable.logs;
+            let folder = log.folder().parent();
             tracing::info!(
                 exporter = %self.name,
                 items = kept,

@@ -634,15 +634,19 @@ async fn one_poisonous_request_among_a_thousand_is_refused_alone() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn what_is_given_up_for_good_is_a_dead_letter() {
-    let folder = tempfile::tempdir().unwrap();
-    let storage = Storage::open(StorageOptions {
+fn storage_in(folder: &tempfile::TempDir) -> Storage {
+    let options = StorageOptions {
         directory: folder.path().to_owned(),
         sync_interval: SECOND,
         keys: Vec::new(),
-    })
-    .unwrap();
+    };
+    Storage::open(options).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_given_up_for_good_is_a_dead_letter() {
+    let folder = tempfile::tempdir().unwrap();
+    let storage = storage_in(&folder);
     let letters = DeadLetters::open(&storage, 1 << 20, Arc::default()).unwrap();
     let config = LaneConfig {
         max_in_flight: InFlight::fixed(1),
@@ -669,12 +673,7 @@ async fn what_is_given_up_for_good_is_a_dead_letter() {
 #[tokio::test(start_paused = true)]
 async fn what_grows_too_old_in_one_go_is_kept_to_the_last_request() {
     let folder = tempfile::tempdir().unwrap();
-    let storage = Storage::open(StorageOptions {
-        directory: folder.path().to_owned(),
-        sync_interval: SECOND,
-        keys: Vec::new(),
-    })
-    .unwrap();
+    let storage = storage_in(&folder);
     let letters = DeadLetters::open(&storage, 64 << 20, Arc::default()).unwrap();
     let config = LaneConfig {
         max_in_flight: InFlight::fixed(1),
